@@ -1,0 +1,63 @@
+# Lines that begin with "#:" are what `make help` prints.
+
+PYTHON ?= python3
+UV := uv==0.13.8
+VENV := .venv
+MODULE := $(VENV)/bin/python -m
+PORT ?= 5000
+
+# The lock with CUDA's libraries where a driver answers, else the one without.
+LOCK := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements-gpu.lock || echo requirements.lock)
+
+# Values reach the shell as its own variables, unexpanded, never as text of a command: an apostrophe, a dollar or a
+# space in a path is then harmless. ARGS is the exception: it is several words, quoted by the shell's rules.
+VALUES := ARGS FROM RUN PORT
+$(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
+export $(VALUES)
+
+.PHONY: help setup lint test ui evaluate
+.DEFAULT_GOAL := help
+
+#: help                         this list
+help:
+	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
+
+#: setup                        make .venv with every library as locked; all targets do it when it is missing or stale
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "error: $(PYTHON): Python 3.11, 3.12 or 3.13 is needed; name one by PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes --requirement $(LOCK)
+	@touch $@
+
+#: lint                         check style, by ruff
+lint: setup
+	$(MODULE) ruff check .
+	$(MODULE) ruff format --check .
+
+#: test [ARGS=...]              run the tests, by pytest
+test: setup
+	@eval "$(MODULE) pytest $$ARGS"
+
+#: ui [PORT=5000]               open the recorded runs at http://127.0.0.1:5000
+ui: setup
+	@$(MODULE) pipelines.ui "$$PORT"
+
+#: ingest-DATASET [FROM=path]   bring a dataset into data/cache, from its publisher or from a local copy
+ingest-%: setup
+	@$(MODULE) pipelines.ingest "$*" $${FROM:+--from "$$FROM"}
+
+#: augment-RECIPE [ARGS=...]    draw what the model will see: originals beside eight draws of each
+augment-%: setup
+	@eval "$(MODULE) pipelines.augment '$*' $$ARGS"
+
+#: train-RECIPE [ARGS=...]      train, evaluate and record; train-cifar is the default; ARGS="--epochs 2", "--help"
+train-%: setup
+	@eval "$(MODULE) pipelines.train '$*' $$ARGS"
+
+#: evaluate RUN=... [ARGS=...]  score a recorded model again; RUN is an id, a name or last
+evaluate: setup
+	@eval "$(MODULE) pipelines.evaluate \"\$$RUN\" $$ARGS"

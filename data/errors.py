@@ -1,0 +1,19 @@
+"""The one kind of error that a user's input can cause."""
+
+
+class BadInput(Exception):  # noqa: N818 - it is raised for what a user gave, it does not report a fault of ours
+    """Input that can't be used. Its text is one line: what is wrong, where, and what to do.
+
+    Every command prints it as ``error: …`` and ends with status 2.
+    """
+
+    def __init__(self, what: str, where: object = "", do: str = "") -> None:
+        parts = [str(part) for part in (where, what) if str(part)]
+        text = ": ".join(parts) + (f"; {do}" if do else "")
+        super().__init__(" ".join(text.split()))
+
+
+def reason(error: BaseException) -> str:
+    """An exception's text on one line, or its class where it has none; at most 300 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

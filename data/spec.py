@@ -1,0 +1,135 @@
+"""What a dataset looks like to the rest of the code: its configuration, its description, its splits."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+"""x_train, y_train, x_test, y_test: images uint8 (N, H, W, C); labels uint8 (N,)."""
+
+
+class Source(Protocol):
+    """Random access to the inputs of a split; an array is one, a folder of files can be another."""
+
+    def __len__(self) -> int:
+        """The number of examples."""
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """The examples of these rows as one batch, shape (len(rows), ...)."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data a run reads and how much of it."""
+
+    name: str
+    """Dataset: cifar10, cifar100, svhn, svhn-extra, mnist, fashion_mnist, digits, cifar10-standin."""
+    source: Literal["auto", "official", "local", "embedded"] = "auto"
+    """Where from; auto: the ingested local copy, else the official one, else the embedded stand-in."""
+    validation: float = 0.1
+    """Part of the training set kept for validation: a fraction if below 1, else a count; 0 for none."""
+    limit: int = 0
+    """Train on this many examples only, drawn by class; 0 for all."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model must know about its data."""
+
+    task: str
+    """classification, sequence or autoencoding."""
+    shape: tuple[int, ...]
+    """Shape of one example; images (height, width, channels)."""
+    classes: tuple[str, ...]
+    """Class names; a label is an index into them."""
+    mean: tuple[float, ...] = ()
+    """Mean of each channel over the training set, on the scale 0 to 1."""
+    deviation: tuple[float, ...] = ()
+    """Standard deviation of each channel, on the scale 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file at its publisher's address."""
+
+    url: str
+    checksum: str = ""
+    """``sha256:…`` or ``md5:…`` as the publisher or Keras gives it; empty where neither does."""
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset: what it must look like, and how it is had."""
+
+    name: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    counts: Mapping[str, int]
+    """Number of examples of ``train`` and ``test``."""
+    read: Callable[[Path], Arrays] | None = None
+    """Reads the publisher's file, or the folder that holds the publisher's files."""
+    remotes: tuple[Remote, ...] = ()
+    draw: Callable[[], Arrays] | None = None
+    """Makes an embedded dataset out of what is installed."""
+    fallback: str = ""
+    """The embedded dataset that takes over when the official one can't be had."""
+    task: str = "classification"
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some rows of a source, itself a source."""
+
+    source: Source
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self.source[self.rows[rows]]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs and labels of one part of a dataset."""
+
+    inputs: Source
+    labels: np.ndarray
+    """Shape (N,), integers."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> "Split":
+        """The split of these rows only."""
+        return Split(Subset(self.inputs, rows), self.labels[rows])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A dataset ready for use."""
+
+    spec: Spec
+    train: Split
+    val: Split
+    """Cut from the official training set; may be empty."""
+    test: Split
+    """The official test set, untouched."""
+    manifest: dict = field(default_factory=dict)
+    """Where the arrays come from and their checksums; see :mod:`data.store`."""
+    notice: str = ""
+    """Set when an embedded dataset stands in for the one asked for; printed first and shown on every figure."""
+
+    @property
+    def name(self) -> str:
+        """The name of the dataset that is really used."""
+        return self.manifest["name"]

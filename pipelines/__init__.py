@@ -1,0 +1,1 @@
+"""The stages: ingest, augment, train, evaluate. Each is a verb and runs as ``python -m pipelines.STAGE``."""

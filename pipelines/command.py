@@ -1,0 +1,113 @@
+"""What every stage's command has in common: its errors, its exit status, its parsing."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+from data.errors import BadInput, reason
+
+QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",  # TensorFlow's remarks on its own build
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # MLflow's progress at making its database
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # it would reach for a network that may not be there
+}
+"""Read when those libraries are imported, so it is set before that."""
+
+CHATTY = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+for _name, _value in QUIET.items():
+    os.environ.setdefault(_name, _value)
+
+ENVIRONMENT_ERRORS = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM, errno.EDQUOT, errno.EFBIG}
+"""Faults of the machine that its user can mend: full disks and missing permissions."""
+
+
+class RunFailed(Exception):  # noqa: N818
+    """A run that can't go on; its text says why and what to do. The run is marked FAILED, the status is 1."""
+
+
+def main(stage: Callable[[list[str]], None]) -> None:
+    """Run a stage on the command line's arguments and end the process with its status.
+
+    0: done. 1: a run failed. 2: input that can't be used. 130: interrupted.
+    """
+    try:
+        stage(sys.argv[1:])
+    except BadInput as error:
+        _end(f"error: {error}", 2)
+    except RunFailed as error:
+        _end(f"failed: {reason(error)}", 1)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except OSError as error:
+        if error.errno not in ENVIRONMENT_ERRORS:
+            raise
+        _end(f"error: {error.filename or 'disk'}: {error.strerror}; free space or permissions", 2)
+
+
+def _end(line: str, status: int) -> None:
+    sys.stdout.flush()
+    print(line, file=sys.stderr)
+    sys.exit(status)
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Drop what is written to standard error, below Python too: TensorFlow speaks there before it reads its level."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def start_backend() -> None:
+    """Import Keras with its backend and let it look for devices, quietly unless TF_CPP_MIN_LOG_LEVEL is set.
+
+    Raises:
+        BadInput: KERAS_BACKEND names none, or one that is not installed.
+    """
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Grain regrets that it has no profiler of JAX
+    name = os.environ.get("KERAS_BACKEND", "tensorflow")
+    try:
+        with nullcontext() if CHATTY else _muted():
+            from pipelines.fitting import devices
+
+            devices.gpus()
+    except ModuleNotFoundError as error:
+        raise BadInput(f"needs {error.name}, which is not installed", f"KERAS_BACKEND={name}", "install it") from None
+    except ValueError as error:
+        raise BadInput(reason(error), f"KERAS_BACKEND={name}", "take tensorflow, jax or torch") from None
+
+
+def parse(kind: type, arguments: list[str], program: str, description: str, default: object = None) -> object:
+    """Parse arguments into a dataclass by tyro; prints help or the wrong flag and ends where it must."""
+    import tyro
+
+    settings = (tyro.conf.AvoidSubcommands,)
+    extra = {} if default is None else {"default": default}
+    return tyro.cli(kind, prog=program, description=description, args=arguments, config=settings, **extra)
+
+
+def choose(arguments: list[str], known: dict[str, str], usage: str, kind: str) -> tuple[str, list[str]]:
+    """Split off the first argument, which names one of the known things; without it, print them and end.
+
+    Raises:
+        BadInput: the name is not known.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, known))
+        listing = "\n".join(f"  {name:{width}}  {text}" for name, text in known.items())
+        print(f"{usage}\n{kind}s:\n{listing}\n\nAll flags of one: python -m MODULE {kind.upper()} --help")
+        sys.exit(0 if arguments else 2)
+    if arguments[0] not in known:
+        raise BadInput(f"no such {kind}", arguments[0], f"there are {', '.join(known)}")
+    return arguments[0], arguments[1:]

@@ -1,0 +1,52 @@
+"""Evaluate a recorded model again, from its record alone, and write the result into its run.
+
+usage: python -m pipelines.evaluate RUN [--tta]
+
+RUN is an id, a run's name, or last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from data.errors import BadInput
+from pipelines import command
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is evaluated."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """A run's id or name, or last."""
+    tta: bool = False
+    """Also with averages over shifts, and over mirror images where training had them."""
+
+
+def main(arguments: list[str]) -> None:
+    """Evaluate the run that the arguments name."""
+    options = command.parse(Options, arguments, "python -m pipelines.evaluate", __doc__)
+
+    command.start_backend()
+    import data
+    from pipelines import evaluation, reports, settings
+    from pipelines.tracking import runs
+
+    console = reports.console()
+    run = runs.find(options.run)
+    recorded = run.data()
+    splits = data.load(settings.from_dict(run.recipe()).data)
+    if splits.manifest["test_sha256"] != recorded["test_sha256"]:
+        what = f"was trained with {recorded['name']} ({recorded['source']}), and its test set is not the one here"
+        raise BadInput(what, f"run {run.name}", f"ingest the same data: {recorded['origin']}")
+    if splits.notice:
+        console.print(splits.notice, style="bold red", soft_wrap=True)
+    evaluation.evaluate(run, splits, options.tta, console)
+    console.print(f"{run.name}: written into run {run.id}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    command.main(main)

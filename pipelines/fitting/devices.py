@@ -1,0 +1,61 @@
+"""What the training runs on, and in which precision."""
+
+import platform
+from pathlib import Path
+
+import keras
+
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+"""Instruction sets by which a CPU multiplies bfloat16 faster than float32."""
+
+
+def gpus() -> list[str]:
+    """The names of the accelerators that the Keras backend sees."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        found = tf.config.list_physical_devices("GPU")
+        return [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in found]
+    if backend == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    if backend == "torch":
+        import torch
+
+        return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return []
+
+
+def describe() -> str:
+    """The device in words, for the record."""
+    import psutil
+
+    found = gpus()
+    if found:
+        return f"{len(found)} x {found[0]}"
+    name = _cpu_field("model name") or platform.processor() or platform.machine()
+    return f"CPU {name}, {len(psutil.Process().cpu_affinity())} cores"
+
+
+def precision(choice: str) -> str:
+    """Resolve ``auto``: bfloat16 where the hardware multiplies it faster, else float32."""
+    if choice != "auto":
+        return choice
+    fast = gpus() or BFLOAT16_FLAGS & set(_cpu_field("flags").split())
+    return "bfloat16" if fast else "float32"
+
+
+def policy(precision: str) -> str:
+    """Keras' name: bfloat16 is always mixed, with float32 weights and a float32 last layer."""
+    return "mixed_bfloat16" if precision == "bfloat16" else "float32"
+
+
+def _cpu_field(name: str) -> str:
+    """A field of /proc/cpuinfo, empty where there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

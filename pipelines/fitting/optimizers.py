@@ -1,0 +1,44 @@
+"""A recipe's optimizer as a Keras object."""
+
+import keras
+
+from data.errors import BadInput, reason
+from pipelines.fitting.muon import FilterMuon
+from pipelines.fitting.schedules import Scheduled
+from pipelines.settings import Optimizer
+
+
+def build_optimizer(settings: Optimizer, learning_rate: Scheduled | float) -> keras.optimizers.Optimizer:
+    """The optimizer with everything that the settings ask for.
+
+    Raises:
+        BadInput: Keras does not know its name or one of its arguments.
+    """
+    arguments = {"learning_rate": learning_rate, **settings.arguments}
+    if settings.weight_decay:
+        arguments["weight_decay"] = settings.weight_decay
+    if settings.clipnorm:
+        arguments["global_clipnorm"] = settings.clipnorm
+    if settings.accumulation > 1:
+        arguments["gradient_accumulation_steps"] = settings.accumulation
+    if settings.ema:
+        arguments |= {"use_ema": True, "ema_momentum": settings.ema}
+    try:
+        optimizer = _class(settings.name)(**arguments)
+    except (TypeError, ValueError) as error:
+        raise BadInput(reason(error), "--optimizer.arguments", f"see Keras' {settings.name}") from None
+    # Penalizing an offset or a normalization's scale regularizes nothing.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    return optimizer
+
+
+def _class(name: str) -> type[keras.optimizers.Optimizer]:
+    known = {FilterMuon.__name__.lower(): FilterMuon}
+    for attribute in vars(keras.optimizers).values():
+        if isinstance(attribute, type) and issubclass(attribute, keras.optimizers.Optimizer):
+            known[attribute.__name__.lower()] = attribute
+    known.pop("optimizer", None)
+    plain = name.lower().replace("_", "")
+    if plain not in known:
+        raise BadInput(f"no optimizer {name}", "--optimizer.name", f"there are {', '.join(sorted(known))}")
+    return known[plain]

@@ -1,0 +1,76 @@
+"""Tables and figures about a trained model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from rich.console import Console
+    from rich.table import Table
+
+
+@dataclass
+class Report:
+    """What an evaluation found."""
+
+    metrics: dict[str, float]
+    """By recorded name without ``test/``."""
+    predictions: pd.DataFrame
+    """One row for each example."""
+    summary: Table
+    """For the terminal."""
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Further tables by file name without ending."""
+    figures: dict[str, Figure] = field(default_factory=dict)
+    """By file name without ending."""
+
+
+def console() -> Console:
+    """Where a stage talks to its user: a terminal of its real width, else lines that are not folded early."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
+
+
+def as_json(plain: dict) -> str:
+    """Plain data as a file that people read."""
+    return json.dumps(plain, indent=1, ensure_ascii=False)
+
+
+def data_table(manifest: dict) -> Table:
+    """What is in the cache, for the terminal."""
+    from rich.table import Table
+
+    table = Table(title=f"{manifest['name']} ({manifest['source']}), from {manifest['origin']}", title_justify="left")
+    for column in ("class", "train", "test"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for name, *counts in zip(
+        manifest["classes"], *(manifest["counts"][split] for split in ("train", "test")), strict=True
+    ):
+        table.add_row(name, *(f"{count:,}" for count in counts))
+    table.add_section()
+    table.add_row("all", *(f"{sum(manifest['counts'][split]):,}" for split in ("train", "test")))
+    for name in ("mean", "deviation"):
+        table.add_row(f"channel {name}", " ".join(f"{value:.4f}" for value in manifest[name]), "")
+    table.add_row("sha256", manifest["sha256"][:16] + "...", manifest["test_sha256"][:16] + "...")
+    return table
+
+
+def training_figures(history: list[dict[str, float]], network: keras.Model, notice: str) -> dict[str, Figure]:
+    """Learning curves, and the first layer's filters where it has some that can be seen."""
+    from pipelines.reports import figures
+
+    drawn = {"learning_curves": figures.learning_curves(history, notice)}
+    kernels = (weight for weight in network.weights if weight.path.endswith("kernel") and len(weight.shape) == 4)
+    kernel = next((kernel for kernel in kernels if kernel.shape[2] in (1, 3)), None)
+    if kernel is not None:
+        drawn["first_layer_filters"] = figures.filters(np.asarray(kernel), notice)
+    return drawn

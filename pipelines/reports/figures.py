@@ -1,0 +1,132 @@
+"""Figures. Each carries the notice of stand-in data where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+
+
+def new(width: float, height: float, notice: str) -> Figure:
+    """An empty figure, inches; it never opens a window."""
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    if notice:
+        figure.suptitle(notice.partition(".")[0], color="firebrick", fontsize=8)
+    return figure
+
+
+def show(axes: object, image: np.ndarray) -> None:
+    """One uint8 image (H, W, C), without axes."""
+    axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+    axes.set_axis_off()
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...], notice: str) -> Figure:
+    """Confusion matrix: rows are true classes, in shares of the row; with counts up to 20 classes."""
+    from sklearn.metrics import confusion_matrix
+
+    counts = confusion_matrix(labels, predicted, labels=np.arange(len(classes)))
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    side = 2 + 0.5 * min(len(classes), 20)
+    figure = new(side + 1, side, notice)
+    axes = figure.subplots()
+    figure.colorbar(axes.imshow(shares, cmap="Blues", vmin=0, vmax=1), ax=axes, label="share of the true class")
+    axes.set(xlabel="predicted", ylabel="true")
+    if len(classes) > 20:
+        return figure
+    places = np.arange(len(classes))
+    axes.set_xticks(places, classes, rotation=45, ha="right")
+    axes.set_yticks(places, classes)
+    for row, column in np.argwhere(counts):
+        color = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, counts[row, column], ha="center", va="center", color=color, fontsize=7)
+    return figure
+
+
+def reliability(bins: pd.DataFrame, error: float, notice: str) -> Figure:
+    """Reliability diagram: how often the model is right, by how sure it is; and how many examples."""
+    figure = new(5, 5, notice)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
+    upper.plot(bins["confidence"], bins["accuracy"], marker="o", label=f"model, ECE {error:.4f}")
+    upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    upper.legend(frameon=False)
+    lower.bar(bins["confidence"], bins["count"], width=0.03)
+    lower.set(xlabel="confidence", ylabel="examples")
+    return figure
+
+
+def bars(names: Sequence[str], values: Sequence[float], label: str, notice: str) -> Figure:
+    """One horizontal bar for each class, the worst on top."""
+    order = np.argsort(np.asarray(values))[::-1]
+    figure = new(5, 1 + 0.22 * len(names), notice)
+    axes = figure.subplots()
+    axes.barh([names[number] for number in order], np.asarray(values)[order])
+    axes.set(xlabel=label, xlim=(0, 1))
+    return figure
+
+
+def mistakes(images: np.ndarray, rows: pd.DataFrame, classes: tuple[str, ...], notice: str) -> Figure:
+    """The most confident mistakes, each with its row in the test set."""
+    columns = 8
+    lines = -(-len(images) // columns)
+    figure = new(1.45 * columns, 1.75 * lines, notice)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, row in zip(grid.flat, images, rows.itertuples(), strict=False):
+        show(axes, image)
+        text = f"row {row.row}: {classes[row.label]}\n{classes[row.predicted]} {row.confidence:.0%}"
+        axes.set_title(text, fontsize=7)
+    return figure
+
+
+def learning_curves(history: list[dict[str, float]], notice: str) -> Figure:
+    """Loss, the other metrics and the learning rate by epoch, training beside validation."""
+    names = [name.removeprefix("train/") for name in history[0] if name.startswith("train/")]
+    figure = new(4 * (len(names) + 1), 3.2, notice)
+    *panels, last = figure.subplots(1, len(names) + 1)
+    epochs = np.arange(1, len(history) + 1)
+    for axes, name in zip(panels, names, strict=True):
+        for split in ("train", "val"):
+            if f"{split}/{name}" in history[0]:
+                axes.plot(epochs, [row[f"{split}/{name}"] for row in history], marker=".", label=split)
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.legend(frameon=False)
+    last.plot(epochs, [row["learning_rate"] for row in history], marker=".", color="grey")
+    last.set(xlabel="epoch", ylabel="learning rate at the epoch's end")
+    return figure
+
+
+def filters(kernel: np.ndarray, notice: str) -> Figure:
+    """The filters of a first convolution (height, width, 1 or 3, filters), each stretched to its own range."""
+    count = min(kernel.shape[3], 96)
+    columns = min(16, count)
+    lines = -(-count // columns)
+    figure = new(0.6 * columns, 0.6 * lines + 0.4, notice)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, number in zip(grid.flat, range(count), strict=False):
+        one = kernel[..., number]
+        stretched = (one - one.min()) / max(float(np.ptp(one)), 1e-12)
+        show(axes, np.rint(255 * stretched).astype(np.uint8))
+    return figure
+
+
+def augmentations(originals: np.ndarray, draws: np.ndarray, names: Sequence[str], notice: str) -> Figure:
+    """Originals (N, H, W, C), each beside its draws (N, D, h, w, C)."""
+    count, width = draws.shape[:2]
+    figure = new(1.1 * (width + 1), 1.2 * count + 0.3, notice)
+    grid = figure.subplots(count, width + 1, squeeze=False)
+    for line, original, drawn, name in zip(grid, originals, draws, names, strict=True):
+        show(line[0], original)
+        line[0].set_title(name, fontsize=7)
+        for axes, image in zip(line[1:], drawn, strict=True):
+            show(axes, image)
+    return figure

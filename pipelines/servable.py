@@ -1,0 +1,127 @@
+"""The recorded model, usable anywhere: raw input in, probabilities out.
+
+MLflow loads it by :func:`_load_pyfunc`. Its folder holds ``model.keras`` (float32) and ``servable.json`` (task
+output, class names, shape). Nothing in it is pickled. In a fresh process MLflow puts the copy of our packages
+that was recorded with the model on the path; importing :mod:`models.layers` registers the layers that Keras
+needs to read the file.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import BadInput, reason
+
+BATCH = 500
+"""Inputs that are computed together; bounds the memory."""
+
+
+def save(folder: Path, network: object, description: dict) -> None:
+    """Write a servable: a Keras model that takes raw inputs, and what is to be known about it.
+
+    Args:
+        folder: is made.
+        network: float32 ``keras.Model``, raw inputs to logits.
+        description: ``output`` (softmax), ``classes``, ``shape``.
+    """
+    folder.mkdir(parents=True)
+    network.save(folder / "model.keras")
+    (folder / "servable.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+
+
+def _load_pyfunc(path: str) -> Servable:
+    return Servable(Path(path))
+
+
+class Servable:
+    """A trained model."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load it.
+
+        Raises:
+            BadInput: the files are missing or can't be read.
+        """
+        import keras
+
+        import models
+
+        models.import_all()
+        try:
+            self.description = json.loads((folder / "servable.json").read_text(encoding="utf-8"))
+            self.network = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"can't be loaded ({reason(error)})", folder, "is the recorded model complete?") from None
+        self.classes = tuple(self.description["classes"])
+        self.shape = tuple(self.description["shape"])
+
+    def predict(self, model_input: object, params: dict | None = None) -> np.ndarray:
+        """Probabilities, float32 (N, classes).
+
+        Args:
+            model_input: raw pixels, uint8 (N, H, W, C); or paths of image files, or base64 of such files, in a
+                list, an array, a column of a DataFrame.
+            params: not used; MLflow passes it.
+
+        Raises:
+            BadInput: the input has another form.
+        """
+        import keras
+
+        images = self._images(model_input)
+        if not len(images):
+            return np.zeros((0, len(self.classes)), np.float32)
+        parts = [
+            keras.ops.convert_to_numpy(self.network.predict_on_batch(images[start : start + BATCH]))
+            for start in range(0, len(images), BATCH)
+        ]
+        return softmax(np.concatenate(parts))
+
+    def get_raw_model(self) -> Servable:
+        """What MLflow's own wrapper hands out; without its check of the signature."""
+        return self
+
+    def _images(self, model_input: object) -> np.ndarray:
+        values = np.asarray(getattr(model_input, "values", model_input))
+        if values.dtype == object or values.dtype.kind in "US":
+            values = values.ravel()
+            if not all(isinstance(value, str) for value in values):
+                raise BadInput("is neither pixels nor text", "input", "give uint8 images, paths or base64")
+            return np.stack([self._decode(value) for value in values]) if len(values) else np.zeros((0, *self.shape))
+        if values.ndim != 4 or values.shape[1:] != self.shape or values.dtype != np.uint8:
+            what = f"is {values.dtype} {values.shape}, not uint8 (N, {', '.join(map(str, self.shape))})"
+            raise BadInput(what, "input", "give raw pixels 0 to 255")
+        return values
+
+    def _decode(self, text: str) -> np.ndarray:
+        """An image file, by its path or its bytes in base64, as pixels of the model's size."""
+        from PIL import Image
+
+        height, width, channels = self.shape
+        try:
+            source = Path(text) if len(text) < 4096 and Path(text).is_file() else _from_base64(text)
+            with Image.open(source) as image:
+                ready = image.convert("L" if channels == 1 else "RGB").resize((width, height))
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise BadInput(f"is no image ({reason(error)})", text[:60], "give a path or base64 of a file") from None
+        return np.asarray(ready, np.uint8).reshape(self.shape)
+
+
+def _from_base64(text: str) -> io.BytesIO:
+    try:
+        return io.BytesIO(base64.b64decode(text, validate=True))
+    except binascii.Error:
+        raise ValueError("neither a file nor base64") from None
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits (N, classes)."""
+    from scipy.special import softmax as along
+
+    return along(np.asarray(logits, np.float32), axis=-1)

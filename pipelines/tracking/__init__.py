@@ -1,0 +1,1 @@
+"""What is known about runs, in MLflow: the only place that imports it."""
