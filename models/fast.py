@@ -1,38 +1,69 @@
-"""A small network that learns fast (placeholder until settings are final)."""
+"""A small convolutional network that learns fast, for images of about 32x32 pixels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from data.errors import BadInput
 from models.base import Model
+
+if TYPE_CHECKING:
+    import keras
+
+    from data.spec import Spec
 
 
 @dataclass(frozen=True)
 class FastNetwork(Model):
-    """Fast."""
+    """Whitened patches, three blocks of two 3x3 convolutions, a linear layer on the pooled maps.
+
+    After K. Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (arXiv 2404.00498, section 3): whitening by a
+    layer that is computed from the data, batch normalization without scale, few filters first, small logits at the
+    start. Rectifiers take the place of its GELU, which costs a fifth of the speed on a CPU (633 against 801 images/s).
+    It takes images of any size, so that small ones can come first.
+    """
 
     whitening: int = 2
-    widths: tuple[int, ...] = (64, 256, 256)
+    """Side of the whitened patches in pixels."""
+    filters: tuple[int, ...] = (64, 256, 256)
+    """Of both convolutions of each block; each block halves the side."""
     activation: str = "relu"
     momentum: float = 0.6
-    head_scale: float = 1.0 / 9.0
+    """Part of the old statistics that batch normalization keeps at each step: low, since there are few steps."""
+    logit_scale: float = 1 / 9
+    """Factor on the logits."""
 
-    def build(self, spec):
+    def build(self, spec: Spec) -> keras.Model:
+        """See :meth:`models.base.Model.build`."""
         import keras
 
-        from models import layers as own
+        from models.layers import PatchWhitening
 
-        inputs = keras.Input(spec.shape, dtype="uint8")
-        x = own.PatchWhitening(self.whitening)(inputs)
-        x = keras.layers.Activation(self.activation)(x)
-        for w in self.widths:
-            for first in (True, False):
-                x = keras.layers.Conv2D(w, 3, padding="same", use_bias=False)(x)
-                if first:
-                    x = keras.layers.MaxPooling2D(2)(x)
-                x = own.BatchShift(self.momentum)(x)
-                x = keras.layers.Activation(self.activation)(x)
-        x = keras.layers.GlobalMaxPooling2D()(x)
-        x = keras.layers.Dense(len(spec.classes), use_bias=False, dtype="float32", name="logits")(x)
-        x = keras.layers.Rescaling(self.head_scale, dtype="float32")(x)
-        return keras.Model(inputs, x)
+        smallest = 2 ** len(self.filters) + self.whitening - 1
+        if min(spec.shape[:2]) < smallest:
+            size = "x".join(map(str, spec.shape[:2]))
+            what = f"the fast network needs images of {smallest}x{smallest} or more, and these have {size}"
+            raise BadInput(what, "model", "set --augmentation.resize 32")
+        pixels = keras.Input((None, None, spec.shape[-1]), dtype="uint8", name="pixels")
+        x = PatchWhitening(self.whitening, name="whitening")(pixels)
+        x = keras.layers.Activation(self.activation, name="whitening_activation")(x)
+        for number, filters in enumerate(self.filters, 1):
+            x = self._unit(x, filters, f"block_{number}_first", pool=True)
+            x = self._unit(x, filters, f"block_{number}_second", pool=False)
+        x = keras.layers.GlobalMaxPooling2D(name="pool")(x)
+        x = keras.layers.Dense(len(spec.classes), use_bias=False, dtype="float32", name="head")(x)
+        logits = keras.layers.Rescaling(self.logit_scale, dtype="float32", name="logits")(x)
+        return keras.Model(pixels, logits, name="fast_network")
+
+    def _unit(self, x: keras.KerasTensor, filters: int, name: str, pool: bool) -> keras.KerasTensor:
+        """Convolution, pooling, normalization, activation; pooled first, what follows has a quarter of the work."""
+        import keras
+
+        from models.layers import BatchShift
+
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+        if pool:
+            x = keras.layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+        x = BatchShift(self.momentum, name=f"{name}_norm")(x)
+        return keras.layers.Activation(self.activation, name=f"{name}_activation")(x)

@@ -56,127 +56,99 @@ class IdentityShortcut(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pipelines")
 class PatchWhitening(keras.layers.Layer):
-    """Frozen convolution that whitens k x k patches of raw pixels.
+    """A convolution of raw pixels that makes small patches white: uncorrelated, of equal variance.
 
-    Its filters are the eigenvectors of the covariance of the training
-    images' k x k patches, each divided by the square root of its eigenvalue,
-    and their negatives, so that a rectifier after it loses nothing
-    (K. Jordan, "94% on CIFAR-10 in 3.29 seconds", arXiv 2404.00498, after
-    D. Page, "How to train your ResNet", 2018). Only the bias is trained.
+    Its filters are the eigenvectors of the covariance of the training images' patches, each divided by the root of
+    its eigenvalue, and the same negated, so that a rectifier loses nothing (K. Jordan, arXiv 2404.00498, section
+    3.2, after D. Page, How to Train Your ResNet, 2018). :meth:`adapt` computes them; only the bias is trained.
 
-    Input:  (batch, height, width, channels), raw pixels 0..255.
-    Output: (batch, height - k + 1, width - k + 1, 2 * k * k * channels).
+    (N, H, W, C) in the range 0 to 255 becomes (N, H - side + 1, W - side + 1, 2 * side * side * C).
     """
 
-    def __init__(self, kernel_size=2, epsilon=5e-4, **kwargs):
-        super().__init__(**kwargs)
-        self.kernel_size = kernel_size
-        # Added to the eigenvalues of patches scaled to about unit variance.
-        self.epsilon = epsilon
+    def __init__(self, side: int = 2, epsilon: float = 5e-4, **arguments: object) -> None:
+        """``epsilon`` is added to eigenvalues, which are those of images of variance 1."""
+        super().__init__(**arguments)
+        self.side, self.epsilon = side, epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights; until :meth:`adapt` is called, random filters with outputs of about 1."""
         channels = input_shape[-1]
-        size = self.kernel_size
-        filters = 2 * size * size * channels
+        filters = 2 * self.side**2 * channels
         self.center = self.add_weight(name="center", shape=(channels,), initializer="zeros", trainable=False)
-        # Until adapt() is called: random filters of about unit response.
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(size, size, channels, filters),
-            initializer=keras.initializers.RandomNormal(stddev=1.0 / 128.0),
+            shape=(self.side, self.side, channels, filters),
+            initializer=keras.initializers.RandomNormal(stddev=1 / 128),
             trainable=False,
         )
-        self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros", trainable=True)
+        self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
 
-    def adapt(self, images):
-        """Set the filters from a sample of training images (N, H, W, C)."""
-        images = np.asarray(images, "float32")
-        if not self.built:
-            self.build((None, *images.shape[1:]))
-        # Whole numbers: pixel - center is then exact in bfloat16.
-        center = np.round(images.mean(axis=(0, 1, 2)))
-        windows = np.lib.stride_tricks.sliding_window_view(
-            images - center, (self.kernel_size, self.kernel_size), axis=(1, 2)
-        )  # (N, H', W', C, k, k)
-        patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, self._patch_size())
-        scale = images.std()
-        values, vectors = np.linalg.eigh(np.cov(patches / scale, rowvar=False))
+    def adapt(self, images: np.ndarray) -> None:
+        """Compute the filters from training images, uint8 (N, H, W, C)."""
+        x = images.astype(np.float32)
+        # A whole number: pixel minus centre is then exact in bfloat16.
+        center = np.rint(x.mean(axis=(0, 1, 2)))
+        scale = x.std()
+        windows = np.lib.stride_tricks.sliding_window_view((x - center) / scale, (self.side, self.side), axis=(1, 2))
+        patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, self.side**2 * x.shape[-1])
+        values, vectors = np.linalg.eigh(patches.T @ patches / len(patches))
         filters = vectors / np.sqrt(values + self.epsilon) / scale
-        filters = np.concatenate([filters, -filters], axis=1)
         self.center.assign(center)
-        self.kernel.assign(filters.reshape(self.kernel.shape).astype("float32"))
+        self.kernel.assign(np.concatenate([filters, -filters], axis=1).reshape(self.kernel.shape))
 
-    def _patch_size(self):
-        return int(np.prod(self.kernel.shape[:3]))
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Convolve."""
+        x = keras.ops.cast(inputs, self.compute_dtype) - self.center
+        return keras.ops.conv(x, self.kernel, padding="valid", data_format="channels_last") + self.bias
 
-    def call(self, inputs):
-        inputs = keras.ops.cast(inputs, self.compute_dtype) - self.center
-        outputs = keras.ops.conv(inputs, self.kernel, padding="valid", data_format="channels_last")
-        return outputs + self.bias
-
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Shape of the output."""
         batch, height, width, channels = input_shape
-        size = self.kernel_size
-        edges = [None if n is None else n - size + 1 for n in (height, width)]
-        return (batch, *edges, 2 * size * size * channels)
+        sides = [None if length is None else length - self.side + 1 for length in (height, width)]
+        return (batch, *sides, 2 * self.side**2 * channels)
 
-    def get_config(self):
-        own = {"kernel_size": self.kernel_size, "epsilon": self.epsilon}
-        return {**super().get_config(), **own}
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "side": self.side, "epsilon": self.epsilon}
 
 
 @keras.saving.register_keras_serializable(package="pipelines")
 class BatchShift(keras.layers.Layer):
-    """Batch normalization with bias, no scale; statistics in float32.
+    """Batch normalization (Ioffe, Szegedy, arXiv 1502.03167) with a bias and without a scale.
 
-    As keras.layers.BatchNormalization(scale=False), but the normalised
-    tensor itself stays in the compute dtype: Keras' own layer casts it to
-    float32, which doubles the memory traffic of mixed_bfloat16 training.
-    S. Ioffe and C. Szegedy, arXiv 1502.03167.
+    The statistics are float32, as in Keras' own layer, but the normalized tensor stays in the compute dtype, which
+    Keras' layer casts to float32 and back: half of the memory traffic under bfloat16.
     """
 
-    def __init__(self, momentum=0.6, epsilon=1e-5, **kwargs):
-        super().__init__(**kwargs)
-        self.momentum = momentum
-        self.epsilon = epsilon
+    def __init__(self, momentum: float = 0.6, epsilon: float = 1e-5, **arguments: object) -> None:
+        """``momentum`` is the part of the old statistics that each step keeps."""
+        super().__init__(**arguments)
+        self.momentum, self.epsilon = momentum, epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the bias and the statistics."""
         shape = (input_shape[-1],)
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
-        self.moving_mean = self.add_weight(
-            name="moving_mean",
-            shape=shape,
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-        )
-        self.moving_variance = self.add_weight(
-            name="moving_variance",
-            shape=shape,
-            initializer="ones",
-            trainable=False,
-            autocast=False,
-        )
+        kept = {"shape": shape, "trainable": False, "autocast": False}
+        self.moving_mean = self.add_weight(name="moving_mean", initializer="zeros", **kept)
+        self.moving_variance = self.add_weight(name="moving_variance", initializer="ones", **kept)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
+        """Normalize by the batch when training, else by the moving statistics."""
         if training and self.trainable:
+            x = keras.ops.cast(inputs, "float32")
             axes = tuple(range(len(inputs.shape) - 1))
-            exact = keras.ops.cast(inputs, "float32")
-            mean = keras.ops.mean(exact, axis=axes)
-            variance = keras.ops.mean(keras.ops.square(exact), axis=axes) - keras.ops.square(mean)
-            variance = keras.ops.maximum(variance, 0.0)
-            for moving, batch in (
-                (self.moving_mean, mean),
-                (self.moving_variance, variance),
-            ):
-                moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+            mean = keras.ops.mean(x, axis=axes)
+            # One pass over the batch, where the mean square difference from the mean would need a second one.
+            variance = keras.ops.maximum(keras.ops.mean(keras.ops.square(x), axis=axes) - keras.ops.square(mean), 0)
+            for moving, current in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + current * (1 - self.momentum))
         else:
             mean, variance = self.moving_mean, self.moving_variance
         scale = keras.ops.rsqrt(variance + self.epsilon)
         shift = keras.ops.cast(self.beta, "float32") - mean * scale
-        dtype = self.compute_dtype
-        return inputs * keras.ops.cast(scale, dtype) + keras.ops.cast(shift, dtype)
+        return inputs * keras.ops.cast(scale, inputs.dtype) + keras.ops.cast(shift, inputs.dtype)
 
-    def get_config(self):
-        own = {"momentum": self.momentum, "epsilon": self.epsilon}
-        return {**super().get_config(), **own}
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
