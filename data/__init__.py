@@ -109,15 +109,15 @@ def _cut(labels: np.ndarray, config: DataConfig) -> tuple[np.ndarray, np.ndarray
     """Rows for training and for validation, both in rising order, each class in its proportion."""
     rows = np.arange(len(labels))
     amount, classes = config.validation, len(np.unique(labels))
-    count = round(amount * len(rows)) if 0 < amount < 1 else int(amount)
+    count = round(amount * len(rows)) if 0 < amount < 1 else int(amount) if np.isfinite(amount) else -1
     if amount < 0 or (amount >= 1 and amount != count) or (amount and not classes <= count <= len(rows) - classes):
         what = f"--data.validation {amount:g} can't be cut from {len(rows)} examples"
         raise BadInput(what, config.name, "give a fraction below 1, a count, or 0")
     train, val = _stratified(rows, labels, count) if count else (rows, rows[:0])
-    if config.limit and not classes <= config.limit <= len(train):
+    if config.limit not in (0, len(train)) and not classes <= config.limit <= len(train) - classes:
         what = f"--data.limit {config.limit} does not fit {len(train)} training examples of {classes} classes"
-        raise BadInput(what, config.name, f"give {classes} to {len(train)}, or 0 for all")
-    if config.limit and len(train) - config.limit >= classes:
+        raise BadInput(what, config.name, f"give {classes} to {len(train) - classes}, or 0 for all")
+    if config.limit not in (0, len(train)):
         train = _stratified(train, labels[train], len(train) - config.limit)[0]
     return train, val
 

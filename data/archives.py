@@ -4,6 +4,7 @@ import gzip
 import io
 import pickle
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,7 +19,19 @@ from data.spec import Arrays
 MEMBER_LIMIT = 256 * 2**20
 """Bytes; the largest member of any archive read here, a CIFAR-100 batch, has 155 MB."""
 
-DAMAGED = (OSError, EOFError, ValueError, KeyError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    MemoryError,  # a header that claims too much
+    RuntimeError,  # an encrypted zip file, or one of an unknown kind
+    SyntaxError,
+    tokenize.TokenError,  # both from the header of an .npy file
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @contextmanager
@@ -52,6 +65,8 @@ def members(path: Path, wanted: set[str]) -> dict[str, bytes]:
             if len(content) != member.size:
                 raise EOFError(f"member {name} is cut off")
             found[name] = content
+        while archive.fileobj.read(2**20):  # gzip compares its checksum at the end of the stream only
+            pass
     missing = sorted(wanted - set(found))
     if missing:
         raise BadInput(f"holds no {', '.join(missing)}", path, "give the publisher's archive as it came")
@@ -96,7 +111,10 @@ def unpickle(content: bytes, path: Path) -> dict:
 def read_npz(path: Path) -> Arrays:
     """The arrays x_train, y_train, x_test, y_test of an ``.npz`` file, without unpickling."""
     keys = ("x_train", "y_train", "x_test", "y_test")
-    with reading(path), np.load(path, allow_pickle=False) as file:
+    with reading(path), path.open("rb") as stream:  # NumPy leaves a damaged file open that it opened itself
+        file = np.load(stream, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("one array, not an archive of them")
         missing = [key for key in keys if key not in file.files]
         if missing:
             raise BadInput(f"holds no {', '.join(missing)}", path, f"it must hold {', '.join(keys)}")
@@ -132,7 +150,8 @@ def read_folder(path: Path, classes: tuple[str, ...], shape: tuple[int, int, int
                 raise BadInput("holds no .png file", path / split / name, f"one folder for each of {list(classes)}")
             images += [_read_image(file, shape) for file in files]
             labels += [label] * len(files)
-        strangers = {entry.name for entry in (path / split).iterdir() if entry.is_dir()} - set(classes)
+        known = {name.partition("/")[0] for name in classes}  # Fashion-MNIST's T-shirt/top lies two folders deep
+        strangers = {entry.name for entry in (path / split).iterdir() if entry.is_dir()} - known
         if strangers:
             raise BadInput(f"holds unknown classes {sorted(strangers)}", path / split, "rename or remove them")
         arrays[f"x_{split}"], arrays[f"y_{split}"] = np.stack(images), np.array(labels, np.uint8)
@@ -140,10 +159,19 @@ def read_folder(path: Path, classes: tuple[str, ...], shape: tuple[int, int, int
 
 
 def _read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    from PIL import Image
-
     height, width, channels = shape
-    with reading(path), Image.open(path) as image:
+    with reading(path), _opened(path) as image:
         if image.size != (width, height):
             raise ValueError(f"is {image.width}x{image.height}, not {width}x{height}")
+        if image.mode[0] in "IF":  # converting would cut values off
+            raise ValueError(f"has {image.mode} pixels, not 8 bits a channel")
         return np.asarray(image.convert("L" if channels == 1 else "RGB"), np.uint8).reshape(shape)
+
+
+def _opened(path: Path) -> object:
+    from PIL import Image
+
+    try:
+        return Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from None

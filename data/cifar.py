@@ -60,8 +60,8 @@ def _decode_pickle(content: bytes, path: Path, label: str) -> tuple[np.ndarray, 
         images, labels = np.asarray(batch[b"data"]), np.asarray(batch[label.encode()])
         if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != 3072 or len(labels) != len(images):
             raise ValueError(f"images {images.dtype} {images.shape}, labels {labels.shape}")
-        if labels.min() < 0 or labels.max() > 255:
-            raise ValueError("labels out of range")
+        if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 255:
+            raise ValueError("labels are no bytes")
         return images, labels.astype(np.uint8)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"holds a batch of the wrong form ({error})", path, "use another copy") from None

@@ -28,6 +28,8 @@ def _open(url: str) -> object:
     def ask() -> None:
         try:
             response = requests.get(url, stream=True, timeout=SILENCE)
+            if not response.ok:
+                response.close()
             response.raise_for_status()
             answers.put(response)
         except requests.RequestException as error:
@@ -69,7 +71,8 @@ def fetch(remote: Remote, folder: Path) -> Path:
     path = folder / remote.name
     algorithm, _, expected = remote.checksum.partition(":")
     digest = hashlib.new(algorithm or "sha256")
-    size = int(response.headers.get("content-length", 0)) or None
+    length = response.headers.get("content-length", "")
+    size = int(length) if length.isdecimal() else None
     columns = (
         "[progress.description]{task.description}",
         BarColumn(),
@@ -77,7 +80,7 @@ def fetch(remote: Remote, folder: Path) -> Path:
         TransferSpeedColumn(),
     )
     try:
-        with Progress(*columns) as progress, path.open("wb") as file:
+        with response, Progress(*columns) as progress, path.open("wb") as file:
             bar = progress.add_task(remote.name, total=size)
             for piece in response.iter_content(2**20):
                 file.write(piece)

@@ -24,6 +24,9 @@ from data.spec import Arrays, Dataset
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
+MANIFEST = {"name", "origin", "read", "version", "sha256", "test_sha256", "arrays", "counts", "mean", "deviation"}
+"""What every manifest holds and later stages read."""
+
 CACHE = Path(__file__).resolve().parent / "cache"
 
 
@@ -54,7 +57,7 @@ def ingest(dataset: Dataset, source: str, path: Path | None = None) -> dict:
         if (
             known
             and all(known[key] == manifest[key] for key in ("version", "read", "origin"))
-            and _intact(place, known)
+            and _intact(place, manifest)
         ):
             return known
         _write(place, manifest, arrays)
@@ -65,7 +68,10 @@ def read_manifest(dataset: Dataset, source: str) -> dict | None:
     """The manifest of what is in the cache, or None."""
     path = folder(dataset, source) / "manifest.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict) or not set(manifest) >= MANIFEST:
+            raise ValueError("not a manifest of this version")
+        return manifest
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -81,7 +87,7 @@ def open_arrays(dataset: Dataset, source: str, manifest: dict) -> Arrays:
         again = f"run make ingest-{dataset.name} again"
         try:
             arrays[key] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except archives.DAMAGED as error:
             raise BadInput(f"can't be read ({reason(error)})", path, again) from None
         if digest(arrays[key]) != manifest["arrays"][key]["sha256"]:
             raise BadInput("differs from its checksum", path, again)
@@ -124,10 +130,18 @@ def _read(dataset: Dataset, source: str, path: Path | None, place: Path) -> tupl
     if not path.exists():
         raise BadInput("no such file or folder", path, "check FROM=")
     if path.is_dir() and (path / "train").is_dir():
-        return archives.read_folder(path, dataset.classes, dataset.shape), str(path), {}
+        return archives.read_folder(path, dataset.classes, dataset.shape), str(path.resolve()), {}
     arrays = archives.read_npz(path) if path.suffix == ".npz" else dataset.read(path)
-    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
-    return arrays, str(path.resolve()), {file.name: _sha256(file) for file in files}
+    return arrays, str(path.resolve()), {file.name: _sha256(file) for file in _files(dataset, path)}
+
+
+def _files(dataset: Dataset, path: Path) -> list[Path]:
+    """The files that a local copy consists of: the publisher's by their names, else what the path names."""
+    place = path if path.is_dir() else path.parent
+    published = [place / remote.name for remote in dataset.remotes if (place / remote.name).is_file()]
+    if path in published or (published and path.is_dir()):
+        return published
+    return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
 
 
 def _sha256(path: Path) -> str:
@@ -201,24 +215,31 @@ def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def _intact(place: Path, manifest: dict) -> bool:
-    return all((place / manifest["version"] / f"{key}.npy").exists() for key in KEYS)
+    """Whether the arrays that a manifest describes lie there, unharmed."""
+    try:
+        return all(
+            digest(np.load(place / manifest["version"] / f"{key}.npy", mmap_mode="r", allow_pickle=False))
+            == manifest["arrays"][key]["sha256"]
+            for key in KEYS
+        )
+    except archives.DAMAGED:
+        return False
 
 
 def _write(place: Path, manifest: dict, arrays: Arrays) -> None:
     """Write a version aside, sync it, rename it into place, then switch the manifest over to it."""
-    for leftover in place.glob("writing-*"):  # of a process that was killed; the lock says that none is alive
-        shutil.rmtree(leftover)
-    aside = Path(tempfile.mkdtemp(dir=place, prefix="writing-"))
+    aside = place / "writing"
+    shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed; the lock says that none is alive
+    aside.mkdir()
     try:
-        for key in KEYS:
-            with (aside / f"{key}.npy").open("wb") as file:
-                np.save(file, arrays[key])
-                _sync(file)
         target = place / manifest["version"]
-        if target.exists():  # written before, then damaged or superseded
-            target.rename(aside / "old")
-        aside.rename(target)
-        shutil.rmtree(target / "old", ignore_errors=True)
+        if not _intact(place, manifest):  # else only its origin is new, and what others may be reading stays
+            for key in KEYS:
+                with (aside / f"{key}.npy").open("wb") as file:
+                    np.save(file, arrays[key])
+                    _sync(file)
+            shutil.rmtree(target, ignore_errors=True)
+            aside.rename(target)
         draft = place / "manifest.json.new"
         with draft.open("w", encoding="utf-8") as file:
             json.dump(manifest, file, indent=1)

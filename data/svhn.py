@@ -31,7 +31,7 @@ def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with archives.reading(path):
         try:
             content = scipy.io.loadmat(path, variable_names=["X", "y"])
-        except (NotImplementedError, TypeError) as error:  # what scipy raises for a damaged header
+        except (NotImplementedError, TypeError, scipy.io.matlab.MatReadError) as error:  # its ways to say damaged
             raise ValueError(str(error)) from None
         images, labels = content["X"], content["y"].ravel()
     if images.ndim != 4 or len(labels) != images.shape[-1] or not np.isin(labels, np.arange(1, 11)).all():

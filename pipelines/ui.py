@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> None:
         return
     store.connect()
     print(f"http://127.0.0.1:{port} shows {store.public(store.uri())}; Ctrl-C ends it", flush=True)
-    server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port]
+    server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"]
     os.execv(sys.executable, [*server, "--backend-store-uri", store.uri()])
 
 

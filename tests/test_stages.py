@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 import data
 from data.spec import DataConfig
-from pipelines import augment, evaluate, ingest, recipes, settings, train
+from pipelines import augment, evaluate, ingest, recipes, settings, train, ui
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("digits-mlp", "--epochs", "2")
@@ -53,7 +54,7 @@ def test_a_training_records_everything(trained):
     assert tags["data.source"] == "embedded"
     assert tags["data.sha256"] == manifest["sha256"]
     assert tags["data.test_sha256"] == manifest["test_sha256"]
-    assert len(tags["git.commit"]) in (40, 7)
+    assert re.fullmatch("[0-9a-f]{40}|unknown", tags["git.commit"])
     assert {"git.dirty", "keras.backend", "device", "precision"} <= set(tags)
     expected = settings.flatten(settings.to_dict(recipes.find("digits-mlp").with_epochs(2)))
     assert run.data.params == {name: str(value) for name, value in expected.items()}
@@ -193,6 +194,7 @@ BAD = {
     "unknown dataset": (ingest, "imagenet"),
     "missing file": (ingest, "cifar10", "--from", "/no/such/file.npz"),
     "embedded data from a file": (ingest, "digits", "--from", "/tmp"),
+    "no port": (ui, "70000"),
     "no such run": (evaluate, "0" * 32),
     "no such name": (evaluate, "O'Brien"),
     "no run yet": (evaluate, "last"),

@@ -36,7 +36,7 @@ def describe() -> str:
     if found:
         return f"{len(found)} x {found[0]}"
     name = _cpu_field("model name") or platform.processor() or platform.machine()
-    return f"CPU {name}, {len(psutil.Process().cpu_affinity())} cores"
+    return f"CPU {name}, {psutil.cpu_count()} cores"
 
 
 def precision(choice: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -15,17 +16,19 @@ INTERVAL = 30.0
 class Progress:
     """Shows epoch, loss, accuracy, images/s and time left."""
 
-    def __init__(self, console: Console, epochs: int, steps: int, total: int, batch_size: int) -> None:
+    def __init__(self, console: Console, steps: int, costs: Sequence[float], limit: int, batch_size: int) -> None:
         """Take the length of what will be shown.
 
         Args:
             console: where to.
-            epochs: of the whole run.
             steps: of an epoch.
-            total: steps of the whole run.
+            costs: for each epoch, what one of its steps takes in comparison with those of the others.
+            limit: steps after which the run ends, whatever the epochs.
             batch_size: examples in a step.
         """
-        self.console, self.epochs, self.steps, self.total, self.batch_size = console, epochs, steps, total, batch_size
+        self.console, self.steps, self.batch_size = console, steps, batch_size
+        self.costs = [cost for cost in costs for _ in range(steps)][:limit]
+        self.epochs = len(costs)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(20),
@@ -51,7 +54,7 @@ class Progress:
             logs: means over the epoch so far.
         """
         rate = in_epoch / seconds
-        left = max(0, self.total - done) / rate
+        left = sum(self.costs[done:]) / self.costs[done - 1] / rate
         measured = "  ".join(f"{name} {float(value):.4f}" for name, value in logs.items())
         text = f"{measured}  {rate * self.batch_size:,.0f}/s  {_clock(left)} left"
         self.bar.update(self.task, completed=in_epoch, text=text)

@@ -69,7 +69,8 @@ class Trainer:
             what = f"{self.model.name} takes images of one size only"
             raise BadInput(what, "--stages.0.image-size", "set it to 0 in all stages")
         self._adapt()
-        self.total = recipe.steps or recipe.epochs * self.batches.steps
+        whole = recipe.epochs * self.batches.steps
+        self.total = min(recipe.steps or whole, whole)
         self.history: list[dict[str, float]] = []
 
     def _adapt(self) -> None:
@@ -107,7 +108,9 @@ class Trainer:
             self.history.append(metrics)
             report(metrics, epoch)
 
-        progress = Progress(self.console, self.recipe.epochs, self.batches.steps, self.total, self.batches.batch_size)
+        full = self.recipe.augmentation.view_shape(self.splits.spec.shape)[0]
+        costs = [((size or full) / full) ** 2 for size in self.batches.image_sizes]
+        progress = Progress(self.console, self.batches.steps, costs, self.total, self.batches.batch_size)
         epochs = Epochs(progress, remember, self.total)
         first = 0
         try:
@@ -121,7 +124,7 @@ class Trainer:
 
     def _fit_stage(self, number: int, stage: Stage, first: int, epochs: Epochs) -> None:
         """Fit one stage, which begins after ``first`` epochs."""
-        self._compile(number, stage, first * self.batches.steps)
+        self.compile(number, stage, first * self.batches.steps)
         last, steps = first + stage.epochs, self.batches.steps
         averaged = [AveragedWeights(self._statistics_batches)] if self.recipe.optimizer.ema else []
         stopping = self._stopping()
@@ -141,7 +144,7 @@ class Trainer:
         if averaged and not kept_best:
             averaged[0].finish()
 
-    def _compile(self, number: int, stage: Stage, done: int) -> None:
+    def compile(self, number: int, stage: Stage, done: int) -> None:
         """Compile for a stage; the optimizer goes on from the stage before if the same layers learn."""
         recipe = self.recipe
         changed = number == 0 or stage.trainable != recipe.stages[number - 1].trainable

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from data.errors import BadInput, reason
 from pipelines.tracking import store
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -37,11 +36,10 @@ class Run:
     experiment: str
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Record metrics; one that is no finite number is left out, since not every store takes it."""
+        """Record metrics."""
         import mlflow
 
-        finite = {name: float(value) for name, value in values.items() if np.isfinite(value)}
-        mlflow.log_metrics(finite, step=step, run_id=self.id)
+        mlflow.log_metrics(dict(values), step=step, run_id=self.id)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
@@ -194,7 +192,7 @@ def _requirements() -> list[str]:
     """What a recorded model needs to run, pinned to what it was made with."""
     import keras
 
-    names = ["keras", keras.backend.backend(), "mlflow", "numpy", "pandas", "pillow", "scipy", "cattrs"]
+    names = ["keras", keras.backend.backend(), "mlflow", "numpy", "pandas", "pillow", "scipy"]
     return [f"{name}=={importlib.metadata.version(name)}" for name in names]
 
 
