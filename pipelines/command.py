@@ -106,7 +106,7 @@ def choose(arguments: list[str], known: dict[str, str], usage: str, kind: str) -
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, known))
         listing = "\n".join(f"  {name:{width}}  {text}" for name, text in known.items())
-        print(f"{usage}\n{kind}s:\n{listing}\n\nAll flags of one: python -m MODULE {kind.upper()} --help")
+        print(f"{usage}\n{kind}s:\n{listing}\n\nAll flags of one: its name, then --help")
         sys.exit(0 if arguments else 2)
     if arguments[0] not in known:
         raise BadInput(f"no such {kind}", arguments[0], f"there are {', '.join(known)}")

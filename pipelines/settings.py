@@ -34,7 +34,8 @@ class Optimizer:
     """Batches whose gradients are averaged for one step of the weights."""
     ema: float = 0.0
     """Momentum of the exponential moving average of the weights; 0: none. With it, the averaged weights are
-    validated, selected and recorded, after batch normalization was estimated anew for them."""
+    validated, selected and recorded, after batch normalization was estimated anew for them; a further stage starts
+    from them."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
     task = TASKS[splits.spec.task]
     if options.overfit_one_batch:
         recipe, splits = _one_batch(recipe, splits)
-    trainer = Trainer(recipe, splits, task, console)
+    trainer = Trainer(recipe, splits, task, reports.nowhere() if options.overfit_one_batch else console)
     stage = "overfit-one-batch" if options.overfit_one_batch else "train"
     tags = {"stage": stage, "recipe": name, **_tags(trainer)}
     params = settings.flatten(settings.to_dict(recipe))
@@ -66,11 +66,11 @@ def main(arguments: list[str]) -> None:
         _announce(trainer, run, console)
         run.text("recipe.json", reports.as_json(settings.to_dict(recipe)))
         run.text("data.json", reports.as_json(splits.manifest))
+        if options.overfit_one_batch:
+            _judge(trainer, run, console)
+            return
         fitted = trainer.fit(run.metrics)
         run.metrics({"train_seconds": fitted.seconds, "parameters": fitted.model.count_params()}, recipe.epochs)
-        if options.overfit_one_batch:
-            _judge(fitted, splits, console)
-            return
         _record(run, fitted, splits, task.output)
         _evaluate(run, splits, options.tta, console)
         run.figures(reports.training_figures(fitted.history, fitted.model, splits.notice))
@@ -105,12 +105,19 @@ def _one_batch(recipe: Recipe, splits: Splits) -> tuple[Recipe, Splits]:
     return plain, replace(splits, train=first, val=splits.val.take(np.arange(0)))
 
 
-def _judge(fitted: Fitted, splits: Splits, console: Console) -> None:
-    """Say whether one batch was learned by heart."""
-    last = fitted.history[-1]
-    line = f"one batch of {len(splits.train)}: loss {last['train/loss']:.4f}, accuracy {last['train/accuracy']:.2%}"
+def _judge(trainer: Trainer, run: Run, console: Console) -> None:
+    """Train on one batch, and say whether it was learned by heart; each epoch is one step."""
+
+    def report(metrics: dict[str, float], step: int) -> None:
+        run.metrics(metrics, step)
+        if step % 20 == 0:
+            console.print(f"step {step}: loss {metrics['train/loss']:.4f}, accuracy {metrics['train/accuracy']:.2%}")
+
+    last = trainer.fit(report).history[-1]
+    line = f"{len(trainer.splits.train)} examples, {len(trainer.history)} steps: loss {last['train/loss']:.4f}"
     if last["train/accuracy"] < 0.99:
-        raise command.RunFailed(f"{line}: this network does not learn it; look at learning rate and architecture")
+        what = f"{line}, accuracy {last['train/accuracy']:.2%}: this network does not learn one batch by heart"
+        raise command.RunFailed(f"{what}; look at its learning rate and architecture")
     console.print(f"{line}: the network can learn", soft_wrap=True)
 
 

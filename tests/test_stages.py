@@ -144,7 +144,7 @@ def test_one_batch_is_learned_by_heart(store, run_stage):
 def test_a_network_that_can_t_learn_fails_its_one_batch(store, run_stage):
     status, _, err = run_stage(train, "digits-mlp", "--overfit-one-batch", "--optimizer.learning-rate", "1e-9")
     assert status == 1
-    assert "does not learn" in err
+    assert "does not learn one batch" in err
     assert newest().info.status == "FAILED"
 
 

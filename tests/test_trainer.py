@@ -91,6 +91,11 @@ def test_a_schedule_spans_all_stages():
     )
 
 
+def test_a_schedule_spans_the_run_also_when_gradients_are_accumulated():
+    _, _, reported = train(replace(PLAIN, schedule=Schedule("linear"), optimizer=Optimizer("sgd", 0.1, accumulation=3)))
+    np.testing.assert_allclose([reported[e]["learning_rate"] for e in (1, 2, 3)], [0.2 / 3, 0.1 / 3, 0], atol=1e-6)
+
+
 def test_a_stage_trains_only_the_layers_it_names():
     made = trainer(replace(PLAIN, stages=(Stage(1, trainable="logits"), Stage(1, trainable=".", learning_rate=0.1))))
     start = [np.array(weight) for weight in made.model.weights]
@@ -154,7 +159,8 @@ def test_batch_normalization_is_estimated_anew_for_averaged_weights():
     made, fitted, _ = train(replace(NORMALIZED, optimizer=Optimizer("adam", 0.05, ema=0.99), stages=(Stage(2),)))
     layer = made.model.get_layer("hidden_1_norm")
     hidden = keras.Model(made.model.input, made.model.get_layer("hidden_1").output)
-    shown = np.concatenate([made.batches(number)[0] for number in range(made.batches.steps)])
+    last = made.batches.steps  # the first batch of the second epoch
+    shown = np.concatenate([made.batches(last + number)[0] for number in range(made.batches.steps)])
     outputs = np.asarray(hidden.predict_on_batch(shown))
     np.testing.assert_allclose(layer.moving_mean, outputs.mean(axis=0), rtol=1e-3, atol=1e-3)
     assert fitted.model.get_layer("hidden_1_norm").moving_mean.shape == layer.moving_mean.shape

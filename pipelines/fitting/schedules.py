@@ -14,7 +14,7 @@ class Scheduled(keras.optimizers.schedules.LearningRateSchedule):
     ``start`` steps were taken before the optimizer that holds this schedule began to count.
 
     cosine: Loshchilov, Hutter, arXiv 1608.03983; one-cycle: Smith, Topin, arXiv 1708.07120, with linear rise
-    and fall. A step is one update of the weights.
+    and fall. A step is one batch, also where gradients of several are accumulated.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ def scheduled(schedule: Schedule, optimizer: Optimizer, steps: int, factor: floa
     Args:
         schedule: which one.
         optimizer: whose learning rate is the peak.
-        steps: updates of the weights in the whole run.
+        steps: batches of the whole run.
         factor: the stage's factor.
-        start: updates before the optimizer began to count.
+        start: batches before the optimizer began to count.
     """
     peak = optimizer.learning_rate * factor
     if schedule.name == "plateau":

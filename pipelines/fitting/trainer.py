@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -150,13 +150,8 @@ class Trainer:
         changed = number == 0 or stage.trainable != recipe.stages[number - 1].trainable
         if stage.trainable:
             _set_trainable(self.model, stage.trainable)
-        rate = scheduled(
-            recipe.schedule,
-            recipe.optimizer,
-            self.total // recipe.optimizer.accumulation,
-            stage.learning_rate,
-            done // recipe.optimizer.accumulation if changed else 0,
-        )
+        start = done if changed else 0
+        rate = scheduled(recipe.schedule, recipe.optimizer, self.total, stage.learning_rate, start)
         if changed:
             optimizer = build_optimizer(recipe.optimizer, rate)
         else:
@@ -196,9 +191,10 @@ class Trainer:
             self.splits.val, self.targets, self.recipe.augmentation, self.batches.batch_size
         )
 
-    def _statistics_batches(self) -> list[np.ndarray]:
-        count = min(STATISTICS_BATCHES, self.batches.steps)
-        return [self.batches(number)[0] for number in range(count)]
+    def _statistics_batches(self) -> Iterator[np.ndarray]:
+        """Images as in the last epoch, which has the size that is evaluated also where earlier ones have not."""
+        first = (self.recipe.epochs - 1) * self.batches.steps
+        return (self.batches(first + number)[0] for number in range(min(STATISTICS_BATCHES, self.batches.steps)))
 
     def record(self) -> keras.Model:
         """The trained network in float32, on raw inputs."""
@@ -229,7 +225,7 @@ def build(recipe: Recipe, spec: Spec, policy: str) -> keras.Model:
 
 
 @contextmanager
-def _policy(name: str):
+def _policy(name: str) -> Iterator[None]:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -40,6 +40,13 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
 
 
+def nowhere() -> Console:
+    """A console that shows nothing."""
+    from rich.console import Console
+
+    return Console(quiet=True)
+
+
 def as_json(plain: dict) -> str:
     """Plain data as a file that people read."""
     return json.dumps(plain, indent=1, ensure_ascii=False)
