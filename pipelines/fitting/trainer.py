@@ -16,6 +16,7 @@ from data.spec import Spec, Splits
 from pipelines import inputs
 from pipelines.fitting import devices
 from pipelines.fitting.callbacks import AveragedWeights, Epochs
+from pipelines.fitting.feeding import feed
 from pipelines.fitting.optimizers import build_optimizer
 from pipelines.fitting.progress import Progress
 from pipelines.fitting.schedules import WarmedPlateau, scheduled
@@ -130,7 +131,7 @@ class Trainer:
         stopping = self._stopping()
         validation, validation_steps = self._validation()
         self.model.fit(
-            self.batches.dataset(first * steps, last * steps),
+            feed(self.batches.dataset(first * steps, last * steps), equal=True),
             initial_epoch=first,
             epochs=last,
             steps_per_epoch=steps,
@@ -187,9 +188,10 @@ class Trainer:
     def _validation(self) -> tuple[object, int | None]:
         if not len(self.splits.val):
             return None, None
-        return inputs.evaluation_batches(
+        batches, steps = inputs.evaluation_batches(
             self.splits.val, self.targets, self.recipe.augmentation, self.batches.batch_size
         )
+        return feed(batches, equal=False), steps
 
     def _statistics_batches(self) -> Iterator[np.ndarray]:
         """Images as in the last epoch, which has the size that is evaluated also where earlier ones have not."""
