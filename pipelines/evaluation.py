@@ -40,7 +40,7 @@ def evaluate(run: Run, splits: Splits, tta: bool, console: Console) -> dict[str,
         averaged = task.report(predict_averaged(model, splits, mirrored), splits.test, splits.spec, splits.notice)
         metrics |= {f"test/tta_{name}": value for name, value in averaged.metrics.items()}
         report.summary.add_row("accuracy, averaged views", f"{averaged.metrics['accuracy']:.2%}")
-    run.metrics(metrics, recipe.epochs)
+    run.metrics(metrics)
     run.tables({"predictions": report.predictions, **report.tables})
     run.figures(report.figures)
     console.print(report.summary)

@@ -94,7 +94,10 @@ def _residual(data: str, model: Model, epochs: int) -> Recipe:
 
 @recipe
 def cifar() -> Recipe:
-    """The default: a small fast network on CIFAR-10."""
+    """The default: a small fast network on CIFAR-10, 91.6 % in 5 minutes.
+
+    Validation looks poor until the last stage: networks see small images first and are validated at full size.
+    """
     return Recipe(
         DataConfig("cifar10"),
         FastNetwork(),
@@ -110,13 +113,13 @@ def cifar() -> Recipe:
 
 @recipe
 def cifar_linear() -> Recipe:
-    """A single softmax layer on the pixels of CIFAR-10."""
+    """A single softmax layer on the pixels of CIFAR-10: 40.5 %."""
     return _linear("cifar10")
 
 
 @recipe
 def cifar_mlp() -> Recipe:
-    """A multi-layer perceptron on CIFAR-10."""
+    """A multi-layer perceptron on CIFAR-10: 58.1 % in a minute."""
     return _mlp("cifar10")
 
 

@@ -66,11 +66,12 @@ def main(arguments: list[str]) -> None:
         _announce(trainer, run, console)
         run.text("recipe.json", reports.as_json(settings.to_dict(recipe)))
         run.text("data.json", reports.as_json(splits.manifest))
+        run.dataset(splits.manifest)
         if options.overfit_one_batch:
             _judge(trainer, run, console)
             return
         fitted = trainer.fit(run.metrics)
-        run.metrics({"train_seconds": fitted.seconds, "parameters": fitted.model.count_params()}, recipe.epochs)
+        run.metrics({"train_seconds": fitted.seconds, "parameters": fitted.model.count_params()})
         _record(run, fitted, splits, task.output)
         _evaluate(run, splits, options.tta, console)
         run.figures(reports.training_figures(fitted.history, fitted.model, splits.notice))

@@ -64,6 +64,8 @@ def test_a_training_records_everything(trained):
     assert by_epoch | final | {"examples_per_second", "train_seconds", "parameters"} <= names
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val/accuracy")
     assert [point.step for point in history] == [1, 2]
+    assert mlflow.MlflowClient().get_metric_history(run.info.run_id, "test/accuracy")[0].step == 0
+    assert [item.dataset.digest for item in run.inputs.dataset_inputs] == [manifest["sha256"][:16]]
     kept = set(artifacts(run))
     files = {"predictions.parquet", "recipe.json", "data.json", "environment.txt", "per_class.parquet"}
     pictures = {"learning_curves", "confusion_matrix", "reliability", "mistakes", "per_class_f1"}

@@ -13,6 +13,10 @@ from data.errors import BadInput, reason
 ROOT = Path(__file__).resolve().parents[2]
 
 
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Lets MLflow open its pages for training runs, not those for language models."""
+
+
 def uri() -> str:
     """MLFLOW_TRACKING_URI where it is set, else the database in ``mlruns/``."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{ROOT / 'mlruns' / 'mlflow.db'}"
@@ -89,7 +93,7 @@ def experiment(client: object, name: str) -> str:
         local = uri().startswith("sqlite:")
         place = (database().resolve().parent / "artifacts" / name).as_uri() if local else None
         try:
-            return client.create_experiment(name, artifact_location=place)
+            return client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS)
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
             if found is None:
