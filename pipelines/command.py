@@ -18,7 +18,7 @@ QUIET = {
 }
 """Read when those libraries are imported, so it is set before that."""
 
-CHATTY = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+CHATTY = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")
 for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
 
@@ -70,7 +70,7 @@ def _muted() -> Iterator[None]:
 
 
 def start_backend() -> None:
-    """Import Keras with its backend and let it look for devices, quietly unless TF_CPP_MIN_LOG_LEVEL is set.
+    """Import Keras with its backend and let it look for devices, quietly unless TF_CPP_MIN_LOG_LEVEL is 0 or 1.
 
     Raises:
         BadInput: KERAS_BACKEND names none, or one that is not installed.

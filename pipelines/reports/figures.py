@@ -72,7 +72,7 @@ def bars(names: Sequence[str], values: Sequence[float], label: str, notice: str)
 
 
 def mistakes(images: np.ndarray, rows: pd.DataFrame, classes: tuple[str, ...], notice: str) -> Figure:
-    """The most confident mistakes, each with its row in the test set."""
+    """The most confident mistakes, each with its row in the test set, its true class and the predicted one."""
     columns = 8
     lines = -(-len(images) // columns)
     figure = new(1.45 * columns, 1.75 * lines, notice)
@@ -81,7 +81,7 @@ def mistakes(images: np.ndarray, rows: pd.DataFrame, classes: tuple[str, ...], n
         axes.set_axis_off()
     for axes, image, row in zip(grid.flat, images, rows.itertuples(), strict=False):
         show(axes, image)
-        text = f"row {row.row}: {classes[row.label]}\n{classes[row.predicted]} {row.confidence:.0%}"
+        text = f"row {row.row}\n{classes[row.label]} → {classes[row.predicted]} {row.confidence:.0%}"
         axes.set_title(text, fontsize=7)
     return figure
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,29 +133,31 @@ def start(experiment: str, name: str, tags: Mapping[str, str], params: Mapping[s
     Args:
         experiment: the dataset's name.
         name: the run's.
-        tags: see ``mlruns/README.md``; those of the code are added.
+        tags: those of the code are added.
         params: flat.
+
+    Raises:
+        BadInput: the store can't be reached or written any more.
     """
     import mlflow
 
     client = store.connect()
-    number = store.experiment(client, experiment)
-    active = mlflow.start_run(
-        experiment_id=number, run_name=name, tags={**tags, **_code_tags()}, log_system_metrics=True
-    )
-    run = Run(active.info.run_id, name, experiment)
-    try:
-        mlflow.log_params(params)
-        run.text("environment.txt", environment())
-        yield run
-    except KeyboardInterrupt:
-        mlflow.end_run("KILLED")
-        raise
-    except BaseException as error:
-        run.tags({"failure": reason(error)})
-        mlflow.end_run("FAILED")
-        raise
-    mlflow.end_run("FINISHED")
+    with store.faults():
+        number = store.experiment(client, experiment)
+        tags = {**tags, **_code_tags()}
+        active = mlflow.start_run(experiment_id=number, run_name=name, tags=tags, log_system_metrics=True)
+        run = Run(active.info.run_id, name, experiment)
+        try:
+            mlflow.log_params(params)
+            run.text("environment.txt", environment())
+            yield run
+        except BaseException as error:
+            with suppress(Exception):  # the store may be what failed; its state must not hide the reason
+                if not isinstance(error, KeyboardInterrupt):
+                    run.tags({"failure": reason(error)})
+                mlflow.end_run("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        mlflow.end_run("FINISHED")
 
 
 def find(reference: str) -> Run:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -29,26 +31,38 @@ def connect() -> object:
         BadInput: the store can't be reached or written.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback beside what it raises
     # The library's defaults wait for minutes on a server that is away.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     import mlflow
-    from mlflow.exceptions import MlflowException
 
     try:
-        mlflow.set_tracking_uri(uri())
-        client = mlflow.MlflowClient()
-        if uri().startswith("sqlite:"):
-            _create(client)
-        else:
-            client.search_experiments(max_results=1)
-        return client
+        with faults():
+            mlflow.set_tracking_uri(uri())
+            client = mlflow.MlflowClient()
+            if uri().startswith("sqlite:"):
+                _create(client)
+            else:
+                client.search_experiments(max_results=1)
+            return client
     except BadInput:
         raise
-    except MlflowException as error:
-        raise BadInput(_plain(error), public(uri()), "start that server or change MLFLOW_TRACKING_URI") from None
-    except Exception as error:  # each store raises its own: SQLAlchemy, requests, ValueError of the registry
+    except Exception as error:  # each kind of store raises its own where its address makes no sense
         raise BadInput(_plain(error), public(uri()), "check MLFLOW_TRACKING_URI") from None
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turn what MLflow and SQLAlchemy raise when a store fails into one line that names the store."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        do = "free space or permissions there, start that server, or change MLFLOW_TRACKING_URI"
+        raise BadInput(_plain(error), public(uri()), do) from None
 
 
 def public(address: str) -> str:
@@ -61,7 +75,8 @@ def _plain(error: Exception) -> str:
     text = reason(error)
     if "Max retries exceeded" in text or "Connection refused" in text or "timed out" in text:
         return "can't be reached"
-    return f"can't be used ({re.sub(r'//[^/@ ]*@', '//', text)})"
+    text = text.partition(" (Background on this error")[0]
+    return f"can't be used: {re.sub(r'//[^/@ ]*@', '//', text)}"
 
 
 def database() -> Path:
