@@ -11,9 +11,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+HIDDEN = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+"""
+
+
 def without_tensorflow(code, backend):
     environment = {**os.environ, "KERAS_BACKEND": backend}
-    code = f"import sys\nsys.modules['tensorflow'] = None\n{code}"
+    code = HIDDEN + code
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 

@@ -166,7 +166,10 @@ def test_an_interrupted_run_is_marked_killed(store, tmp_path):
         if line.startswith("epoch 3/"):
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, err
     assert "Traceback" not in err
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])

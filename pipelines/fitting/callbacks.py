@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -62,6 +64,40 @@ def estimate_statistics(model: keras.Model, batches: Iterable[np.ndarray]) -> No
         model(batch, training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
+
+
+class Interruptible(keras.callbacks.Callback):
+    """Takes Ctrl-C at the end of the step under way, never in the middle of a library's work; a second one at once.
+
+    An interrupt at any moment may strike a library that holds a lock, which nobody then frees.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = False
+        self.before = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Take over the signal, which only a process's main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._ask)
+
+    def release(self) -> None:
+        """Give the signal back."""
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+            self.before = None
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
+        self.release()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """End here if it was asked for."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    on_test_batch_end = on_train_batch_end
 
 
 class Epochs(keras.callbacks.Callback):

@@ -15,7 +15,7 @@ from data.errors import BadInput, reason
 from data.spec import Spec, Splits
 from pipelines import inputs
 from pipelines.fitting import devices
-from pipelines.fitting.callbacks import AveragedWeights, Epochs
+from pipelines.fitting.callbacks import AveragedWeights, Epochs, Interruptible
 from pipelines.fitting.feeding import feed
 from pipelines.fitting.optimizers import build_optimizer
 from pipelines.fitting.progress import Progress
@@ -130,17 +130,21 @@ class Trainer:
         averaged = [AveragedWeights(self._statistics_batches)] if self.recipe.optimizer.ema else []
         stopping = self._stopping()
         validation, validation_steps = self._validation()
-        self.model.fit(
-            feed(self.batches.dataset(first * steps, last * steps), equal=True),
-            initial_epoch=first,
-            epochs=last,
-            steps_per_epoch=steps,
-            validation_data=validation,
-            validation_steps=validation_steps,
-            shuffle=False,  # the batches are
-            callbacks=[*stopping, *self._plateau(), epochs, *averaged],
-            verbose=0,
-        )
+        interruptible = Interruptible()
+        try:
+            self.model.fit(
+                feed(self.batches.dataset(first * steps, last * steps), equal=True),
+                initial_epoch=first,
+                epochs=last,
+                steps_per_epoch=steps,
+                validation_data=validation,
+                validation_steps=validation_steps,
+                shuffle=False,  # the batches are
+                callbacks=[*stopping, *self._plateau(), epochs, *averaged, interruptible],
+                verbose=0,
+            )
+        finally:
+            interruptible.release()
         kept_best = any(callback.best_weights is not None for callback in stopping)
         if averaged and not kept_best:
             averaged[0].finish()

@@ -40,6 +40,9 @@ def connect() -> object:
     try:
         with faults():
             mlflow.set_tracking_uri(uri())
+            # Left unset, every client of MLflow's looks for Spark anew: an import in each call and each thread, and
+            # an interrupt within an import can leave the interpreter's import lock taken for good.
+            mlflow.set_registry_uri(uri())
             client = mlflow.MlflowClient()
             if uri().startswith("sqlite:"):
                 _create(client)
