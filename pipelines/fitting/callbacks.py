@@ -38,7 +38,7 @@ class AveragedWeights(keras.callbacks.Callback):
         for variable, average in zip(
             optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
         ):
-            variable.assign(average)
+            variable.assign(keras.ops.copy(average))
         estimate_statistics(model, self.batches())
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -49,6 +49,8 @@ class AveragedWeights(keras.callbacks.Callback):
 
     def finish(self) -> None:
         """Complete what Keras does at the end of ``fit``: it writes the averaged weights, not their statistics."""
+        # On JAX the weights and their averages are then the same buffers, which a next step can't both give away.
+        self.model.set_weights(self.model.get_weights())
         estimate_statistics(self.model, self.batches())
 
 
