@@ -11,14 +11,14 @@ import time
 from pipelines import command, recipes
 
 
-def drain(batches: object, start: int, seconds: float) -> float:
-    """Images/s of the input alone, from batch ``start`` on."""
-    stream = iter(batches.dataset(start, 10**9))
-    next(stream)  # threads have started
+def drain(batches: object, start: int, stop: int, seconds: float) -> float:
+    """Images/s of the input alone, over batches ``start`` to ``stop`` again and again."""
     begin, count = time.perf_counter(), 0
-    while time.perf_counter() - begin < seconds:
-        count += len(next(stream)[0])
-    return count / (time.perf_counter() - begin)
+    while True:
+        for images, _ in batches.dataset(start, stop):
+            count += len(images)
+            if time.perf_counter() - begin > seconds:
+                return count / (time.perf_counter() - begin)
 
 
 def step(trainer: object, start: int, seconds: float) -> float:
@@ -53,9 +53,9 @@ def main(arguments: list[str]) -> None:
         table.add_column(column, justify="right")
     first = 0
     for number, stage in enumerate(recipe.stages):
-        start = first * trainer.batches.steps
+        start, stop = (epoch * trainer.batches.steps for epoch in (first, first + stage.epochs))
         trainer.compile(number, stage, start)
-        alone, training = drain(trainer.batches, start, seconds), step(trainer, start, seconds)
+        alone, training = drain(trainer.batches, start, stop, seconds), step(trainer, start, seconds)
         side = trainer.batches(start)[0].shape[1]
         table.add_row(str(number), str(side), f"{alone:,.0f}", f"{training:,.0f}", f"{alone / training:.1f}")
         first += stage.epochs

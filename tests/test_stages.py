@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mlflow
@@ -250,13 +249,11 @@ def test_a_flag_of_the_wrong_type_is_status_2(flags, name, run_stage):
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/none/mlflow.db", "nonsense://x"])
 def test_a_store_that_can_t_be_reached_is_said_before_any_work(uri, run_stage, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    start = time.monotonic()
     status, out, err = run_stage(train, *QUICK)
     assert status == 2
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert not (tmp_path / "cache").exists()
-    assert time.monotonic() - start < 60
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
 
 
