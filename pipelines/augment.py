@@ -18,6 +18,7 @@ def main(arguments: list[str]) -> None:
     about = recipes.RECIPES[name].__doc__
     recipe = command.parse(settings.Recipe, rest, f"python -m pipelines.augment {name}", about, recipes.find(name))
     recipe.check()
+    command.start_backend()
 
     import numpy as np
 
