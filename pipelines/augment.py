@@ -31,8 +31,7 @@ def main(arguments: list[str]) -> None:
 
     console = reports.console()
     splits = data.load(recipe.data)
-    if splits.notice:
-        console.print(splits.notice, style="bold red", soft_wrap=True)
+    reports.warn_of_stand_in(splits.notice, console)
     rows = np.linspace(0, len(splits.train) - 1, ORIGINALS).astype(int)
     images, labels = np.asarray(splits.train.inputs[rows]), splits.train.labels[rows]
     targets = TASKS[splits.spec.task].targets(splits.spec)(labels)

@@ -42,8 +42,7 @@ def main(arguments: list[str]) -> None:
     if splits.manifest["test_sha256"] != recorded["test_sha256"]:
         what = f"was trained with {recorded['name']} ({recorded['source']}), and its test set is not the one here"
         raise BadInput(what, f"run {run.name}", f"ingest the same data: {recorded['origin']}")
-    if splits.notice:
-        console.print(splits.notice, style="bold red", soft_wrap=True)
+    reports.warn_of_stand_in(splits.notice, console)
     evaluation.evaluate(run, splits, options.tta, console)
     console.print(f"{run.name}: written into run {run.id}", soft_wrap=True)
 

@@ -53,8 +53,7 @@ def main(arguments: list[str]) -> None:
     console = reports.console()
     store.connect()
     splits = data.load(recipe.data)
-    if splits.notice:
-        console.print(splits.notice, style="bold red", soft_wrap=True)
+    reports.warn_of_stand_in(splits.notice, console)
     task = TASKS[splits.spec.task]
     if options.overfit_one_batch:
         recipe, splits = _one_batch(recipe, splits)

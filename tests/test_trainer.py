@@ -1,4 +1,5 @@
 import math
+import signal
 from dataclasses import replace
 
 import keras
@@ -226,3 +227,14 @@ def test_unknown_keras_names_are_refused_in_one_line():
         with pytest.raises(BadInput, match="--model") as caught:
             trainer(replace(PLAIN, model=model))
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_an_interrupt_between_epochs_or_after_the_last_one_ends_the_training(epoch):
+    def interrupt(metrics, number):
+        if number == epoch:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer().fit(interrupt)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

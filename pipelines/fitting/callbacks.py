@@ -94,10 +94,14 @@ class Interruptible(keras.callbacks.Callback):
         self.asked = True
         self.release()
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def check(self) -> None:
         """End here if it was asked for."""
         if self.asked:
             raise KeyboardInterrupt
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """A step of training or of validation is a safe place."""
+        self.check()
 
     on_test_batch_end = on_train_batch_end
 

@@ -145,6 +145,7 @@ class Trainer:
             )
         finally:
             interruptible.release()
+        interruptible.check()  # asked for after the last step
         kept_best = any(callback.best_weights is not None for callback in stopping)
         if averaged and not kept_best:
             averaged[0].finish()

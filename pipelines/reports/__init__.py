@@ -47,6 +47,12 @@ def nowhere() -> Console:
     return Console(quiet=True)
 
 
+def warn_of_stand_in(notice: str, console: Console) -> None:
+    """Say loudly, before anything else, that other data than those asked for are used; nothing if they are not."""
+    if notice:
+        console.print(notice, style="bold red", soft_wrap=True)
+
+
 def as_json(plain: dict) -> str:
     """Plain data as a file that people read."""
     return json.dumps(plain, indent=1, ensure_ascii=False)
