@@ -11,11 +11,11 @@ LOCK := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements-gpu.lock || echo
 
 # Values reach the shell as its own variables, unexpanded, never as text of a command: an apostrophe, a dollar or a
 # space in a path is then harmless. ARGS is the exception: it is several words, quoted by the shell's rules.
-VALUES := ARGS FROM RUN PORT
+VALUES := ARGS FROM RUN PORT SEEDS RESUME
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 
-.PHONY: help setup lint test ui evaluate
+.PHONY: help setup lint test ui evaluate reproduce sync
 .DEFAULT_GOAL := help
 
 #: help                         this list
@@ -55,8 +55,18 @@ augment-%: setup
 	@eval "$(MODULE) pipelines.augment '$*' $$ARGS"
 
 #: train-RECIPE [ARGS=...]      train, evaluate and record; train-cifar is the default; ARGS="--epochs 2", "--help"
+#:   SEEDS=5                    with five seeds, as one group with mean, spread and interval
+#:   RESUME=last|RUN            go on with an unfinished run or group
 train-%: setup
-	@eval "$(MODULE) pipelines.train '$*' $$ARGS"
+	@eval "$(MODULE) pipelines.train '$*' $${SEEDS:+--seeds \"\$$SEEDS\"} $${RESUME:+--resume \"\$$RESUME\"} $$ARGS"
+
+#: reproduce RUN=...            run a recorded run again from its record, and say whether the result is the same
+reproduce: setup
+	@$(MODULE) pipelines.reproduce "$$RUN"
+
+#: sync                         send what runs recorded while the store was away; list unfinished runs
+sync: setup
+	@$(MODULE) pipelines.sync
 
 #: evaluate RUN=... [ARGS=...]  score a recorded model again; RUN is an id, a name or last
 evaluate: setup

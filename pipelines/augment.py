@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     figure = figures.augmentations(images, np.stack(drawn, axis=1), names, splits.notice)
     tags = {"stage": "augment", "recipe": name, "task": splits.spec.task}
     params = settings.flatten(settings.to_dict(recipe))
-    with runs.start(splits.name, f"augment-{name}", tags, params) as run:
+    with runs.start(splits.name, f"augment-{name}", tags, params, {}, console) as run:
         run.figures({"augmentation": figure})
     console.print(f"figures/augmentation.png in run {run.id} of experiment {splits.name}; see make ui", soft_wrap=True)
 

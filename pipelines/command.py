@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -30,19 +31,33 @@ class RunFailed(Exception):  # noqa: N818
     """A run that can't go on; its text says why and what to do. The run is marked FAILED, the status is 1."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or SIGTERM from a scheduler that wants the machine back."""
+
+    def __init__(self, number: int, line: str = "interrupted") -> None:
+        super().__init__(line)
+        self.number = number
+        self.status = 128 + number
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise Interrupted(number)
+
+
 def main(stage: Callable[[list[str]], None]) -> None:
     """Run a stage on the command line's arguments and end the process with its status.
 
-    0: done. 1: a run failed. 2: input that can't be used. 130: interrupted.
+    0: done. 1: a run failed. 2: input that can't be used. 130: Ctrl-C. 143: SIGTERM.
     """
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         stage(sys.argv[1:])
     except BadInput as error:
         _end(f"error: {error}", 2)
     except RunFailed as error:
         _end(f"failed: {reason(error)}", 1)
-    except KeyboardInterrupt:
-        _end("interrupted", 130)
+    except KeyboardInterrupt as error:
+        _end(str(error) or "interrupted", getattr(error, "status", 130))
     except OSError as error:
         if error.errno not in ENVIRONMENT_ERRORS:
             raise

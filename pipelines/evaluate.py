@@ -33,18 +33,20 @@ def main(arguments: list[str]) -> None:
     command.start_backend()
     import data
     from pipelines import evaluation, reports, settings
-    from pipelines.tracking import runs
+    from pipelines.tracking import recorded, runs
 
     console = reports.console()
-    run = runs.find(options.run)
-    recorded = run.data()
-    splits = data.load(settings.from_dict(run.recipe()).data)
-    if splits.manifest["test_sha256"] != recorded["test_sha256"]:
-        what = f"was trained with {recorded['name']} ({recorded['source']}), and its test set is not the one here"
-        raise BadInput(what, f"run {run.name}", f"ingest the same data: {recorded['origin']}")
+    found = recorded.find(options.run)
+    known, recipe = found.data(), settings.from_dict(found.recipe())
+    splits = data.load(recipe.data)
+    if splits.manifest["test_sha256"] != known["test_sha256"]:
+        what = f"was trained with {known['name']} ({known['source']}), and its test set is not the one here"
+        raise BadInput(what, f"run {found.name}", f"ingest the same data: {known['origin']}")
     reports.warn_of_stand_in(splits.notice, console)
-    evaluation.evaluate(run, splits, options.tta, console)
-    console.print(f"{run.name}: written into run {run.id}", soft_wrap=True)
+    model = found.load_model()
+    with runs.append(found, console) as run:
+        evaluation.evaluate(run, recipe, model, splits, options.tta, console)
+    console.print(f"{found.name}: written into run {found.id}", soft_wrap=True)
 
 
 if __name__ == "__main__":

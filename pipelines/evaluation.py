@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines import settings
 from pipelines.augmentation import windows
 from pipelines.tasks import TASKS
 
@@ -15,14 +14,19 @@ if TYPE_CHECKING:
 
     from data.spec import Splits
     from pipelines.servable import Servable
+    from pipelines.settings import Recipe
     from pipelines.tracking.runs import Run
 
 
-def evaluate(run: Run, splits: Splits, tta: bool, console: Console) -> dict[str, float]:
-    """Score the model that a run recorded, write the results into that run and show them.
+def evaluate(
+    run: Run, recipe: Recipe, model: Servable, splits: Splits, tta: bool, console: Console
+) -> dict[str, float]:
+    """Score a trained model, write the results into its run and show them.
 
     Args:
-        run: holds the model and its recipe.
+        run: where the results go.
+        recipe: that it was trained by.
+        model: takes raw inputs.
         splits: of the data it was trained on.
         tta: average over shifts too, and over mirror images where training had them.
         console: where the table goes.
@@ -30,8 +34,6 @@ def evaluate(run: Run, splits: Splits, tta: bool, console: Console) -> dict[str,
     Returns:
         The metrics by their recorded names.
     """
-    recipe = settings.from_dict(run.recipe())
-    model = run.load_model()
     task = TASKS[splits.spec.task]
     report = task.report(predict(model, splits), splits.test, splits.spec, splits.notice)
     metrics = {f"test/{name}": value for name, value in report.metrics.items()}

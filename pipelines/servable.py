@@ -26,11 +26,11 @@ def save(folder: Path, network: object, description: dict) -> None:
     """Write a servable: a Keras model that takes raw inputs, and what is to be known about it.
 
     Args:
-        folder: is made.
+        folder: where to.
         network: float32 ``keras.Model``, raw inputs to logits.
         description: ``output`` (softmax), ``classes``, ``shape``.
     """
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     network.save(folder / "model.keras")
     (folder / "servable.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
 

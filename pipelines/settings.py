@@ -98,6 +98,8 @@ class Recipe:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU and on a CPU with avx512_bf16 or amx_bf16, else float32."""
     seed: int = 1
+    deterministic: bool = False
+    """Repeat bit for bit on one machine: deterministic operations and a fixed number of threads; may be slower."""
 
     @property
     def epochs(self) -> int:

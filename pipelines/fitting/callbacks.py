@@ -6,13 +6,15 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
 
-from pipelines.command import RunFailed
+from pipelines.command import Interrupted, RunFailed
+from pipelines.fitting.checkpoints import Checkpoints, Epoch, Position, State
 from pipelines.fitting.progress import Progress
+from pipelines.fitting.state import capture, restore_metrics, restore_weights
 
 
 class AveragedWeights(keras.callbacks.Callback):
@@ -21,8 +23,7 @@ class AveragedWeights(keras.callbacks.Callback):
     The optimizer keeps the exponential moving average; the statistics of batch normalization belong to the raw
     weights, so they are estimated anew for the averaged ones from training batches, as for stochastic weight
     averaging (Izmailov et al., arXiv 1803.05407, section 3.2). Raw weights and statistics come back at the
-    epoch's end. Must stand behind early stopping in the list of callbacks, which at that moment is to see
-    the averaged weights, and before it when the training ends: see :meth:`finish`.
+    epoch's end. Must stand behind early stopping in the list of callbacks, which is to see the averaged weights.
     """
 
     def __init__(self, batches: Callable[[], Iterable[np.ndarray]]) -> None:
@@ -32,14 +33,8 @@ class AveragedWeights(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: dict | None = None) -> None:
         """Put the averaged weights into the model."""
-        model = self.model
-        self.raw = model.get_weights()
-        optimizer = model.optimizer
-        for variable, average in zip(
-            optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
-        ):
-            variable.assign(keras.ops.copy(average))
-        estimate_statistics(model, self.batches())
+        self.raw = self.model.get_weights()
+        self.put(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Put the raw weights back."""
@@ -47,11 +42,15 @@ class AveragedWeights(keras.callbacks.Callback):
             self.model.set_weights(self.raw)
             self.raw = None
 
-    def finish(self) -> None:
-        """Complete what Keras does at the end of ``fit``: it writes the averaged weights, not their statistics."""
-        # On JAX the weights and their averages are then the same buffers, which a next step can't both give away.
-        self.model.set_weights(self.model.get_weights())
-        estimate_statistics(self.model, self.batches())
+    def put(self, model: keras.Model) -> None:
+        """Put the averaged weights into a model, with statistics of their own."""
+        optimizer = model.optimizer
+        for variable, average in zip(
+            optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
+        ):
+            # On JAX they would be the same buffer, which a next step can't give away twice.
+            variable.assign(keras.ops.copy(average))
+        estimate_statistics(model, self.batches())
 
 
 def estimate_statistics(model: keras.Model, batches: Iterable[np.ndarray]) -> None:
@@ -69,91 +68,160 @@ def estimate_statistics(model: keras.Model, batches: Iterable[np.ndarray]) -> No
 
 
 class Interruptible(keras.callbacks.Callback):
-    """Takes Ctrl-C at the end of the step under way, never in the middle of a library's work; a second one at once.
+    """Takes Ctrl-C and SIGTERM at the end of the step under way, never in the middle of a library's work.
 
-    An interrupt at any moment may strike a library that holds a lock, which nobody then frees.
+    An interrupt at any moment may strike a library that holds a lock, which nobody then frees. A second one is taken
+    at once. Within validation and at an epoch's last step there is no state to continue from, so the epoch is
+    completed first.
     """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = False
-        self.before = None
+        self.asked: int | None = None
+        """The signal that came."""
+        self.before: dict[int, object] = {}
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Take over the signal, which only a process's main thread can."""
-        if threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGINT, self._ask)
+        """Take over the signals, which only a process's main thread can."""
+        if threading.current_thread() is threading.main_thread() and not self.before:
+            self.before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
 
     def release(self) -> None:
-        """Give the signal back."""
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
-            self.before = None
+        """Give the signals back."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}
 
     def _ask(self, number: int, frame: object) -> None:
-        self.asked = True
+        self.asked = number
         self.release()
 
     def check(self) -> None:
         """End here if it was asked for."""
-        if self.asked:
-            raise KeyboardInterrupt
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """A step of training or of validation is a safe place."""
-        self.check()
-
-    on_test_batch_end = on_train_batch_end
+        if self.asked is not None:
+            raise Interrupted(self.asked)
 
 
 class Epochs(keras.callbacks.Callback):
-    """Times, shows and reports each epoch; ends a training that has become NaN or has had its steps."""
+    """Counts and times the steps, shows each epoch, ends a training that has become NaN or has had its steps."""
 
-    def __init__(self, progress: Progress, report: Callable[[dict[str, float], int], None], limit: int) -> None:
-        """Take what to call.
+    def __init__(self, progress: Progress, position: Position, limit: int) -> None:
+        """Take what to show and what to count in.
 
         Args:
             progress: shows it to the user.
-            report: is given the metrics of each epoch by their recorded names, and its number from 1.
+            position: is moved on with each step.
             limit: steps after which the training ends.
         """
         super().__init__()
-        self.progress, self.report, self.limit = progress, report, limit
-        self.step = 0
-        self.seconds = 0.0
-        """Seconds of all steps so far: validation and everything else between epochs is left out."""
+        self.progress, self.position, self.limit = progress, position, limit
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Start the clock."""
-        self.first_step, self.start = self.step, time.perf_counter()
+        """Start the clock; an epoch that is continued has some steps and seconds already."""
+        self.start = time.perf_counter() - self.position.elapsed
         self.progress.begin(epoch + 1)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Count the step, show it, and stop if the loss is no number."""
-        self.step += 1
-        self.elapsed = time.perf_counter() - self.start
+        position = self.position
+        position.step += 1
+        position.in_epoch += 1
+        position.elapsed = time.perf_counter() - self.start
         if not math.isfinite(logs["loss"]):
             raise RunFailed(
-                f"the loss became {logs['loss']} at step {self.step}: lower --optimizer.learning-rate, "
+                f"the loss became {logs['loss']} at step {position.step}: lower --optimizer.learning-rate, "
                 "set --optimizer.clipnorm 1, or try --precision float32"
             )
-        self.progress.advance(self.step, self.step - self.first_step, self.elapsed, logs)
-        if self.step >= self.limit:
+        self.progress.advance(position.step, position.in_epoch, position.elapsed, logs)
+        if position.step >= self.limit:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Report the epoch."""
-        self.seconds += self.elapsed
+        """Note the epoch's metrics."""
+        position = self.position
         metrics = {_recorded_name(name): float(value) for name, value in logs.items() if name != "learning_rate"}
         metrics |= {
             "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-            "epoch_seconds": self.elapsed,
-            "examples_per_second": (self.step - self.first_step) * self.progress.batch_size / self.elapsed,
+            "epoch_seconds": position.elapsed,
+            "examples_per_second": position.in_epoch * self.progress.batch_size / position.elapsed,
         }
         self.progress.end(epoch + 1, metrics)
-        self.report(metrics, epoch + 1)
+        position.epochs.append(Epoch(metrics, time.time()))
+        position.seconds += position.elapsed
+        position.epoch, position.in_epoch, position.elapsed = epoch + 1, 0, 0.0
 
 
 def _recorded_name(name: str) -> str:
     """Keras' val_loss is our val/loss, its loss our train/loss."""
     return f"val/{name.removeprefix('val_')}" if name.startswith("val_") else f"train/{name}"
+
+
+class Keeper(keras.callbacks.Callback):
+    """Puts a training back into its state when it begins, and keeps its state when an epoch ends and in between.
+
+    Must be the last in the list of callbacks: it then sees what all others have done. An epoch is reported when the
+    state after it has been kept: a kill in between leaves no report of an epoch that is trained again.
+    """
+
+    def __init__(
+        self,
+        position: Position,
+        state: State | None,
+        remembering: Sequence[keras.callbacks.Callback],
+        checkpoints: Checkpoints | None,
+        report: Callable[[Epoch, int], None],
+        interruptible: Interruptible,
+        steps: int,
+        limit: int,
+    ) -> None:
+        """Take what to keep.
+
+        Args:
+            position: of the training.
+            state: that it is in; None for a new one.
+            remembering: callbacks whose attributes are part of the state.
+            checkpoints: where states are kept, if anywhere.
+            report: is given each epoch, and its number from 1.
+            interruptible: says whether to end.
+            steps: of an epoch.
+            limit: steps after which the training ends.
+        """
+        super().__init__()
+        self.position, self.state, self.remembering = position, state, remembering
+        self.checkpoints, self.report, self.interruptible = checkpoints, report, interruptible
+        self.steps, self.limit = steps, limit
+        self.stage_end = 0
+        """Epoch after which the stage ends."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Continue from the state."""
+        if self.state is not None:
+            restore_weights(self.model, self.remembering, self.state)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Continue an epoch's metrics."""
+        self.epoch_end = min((epoch + 1) * self.steps, self.limit)
+        if self.position.in_epoch:
+            restore_metrics(self.model, self.state)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Keep the state every few minutes, and before an interrupt."""
+        asked = self.interruptible.asked is not None
+        due = self.checkpoints is not None and self.checkpoints.due()
+        if (asked or due) and self.position.step < self.epoch_end:
+            self._keep()
+            self.interruptible.check()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Keep the state, then report the epoch."""
+        self.position.stage_over = self.model.stop_training or epoch + 1 == self.stage_end
+        self._keep()
+        self.report(self.position.epochs[-1], epoch + 1)
+        self.interruptible.check()
+
+    def _keep(self) -> None:
+        self.state = capture(self.model, self.remembering, self.position)
+        if self.checkpoints is not None:
+            self.checkpoints.write(self.state)

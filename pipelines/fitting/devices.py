@@ -47,6 +47,22 @@ def precision(choice: str) -> str:
     return "bfloat16" if fast else "float32"
 
 
+def make_deterministic(threads: int) -> None:
+    """Let the backend repeat every computation bit for bit, on so many threads; before it computes anything."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if backend == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True)
+        torch.set_num_threads(threads)
+
+
 def policy(precision: str) -> str:
     """Keras' name: bfloat16 is always mixed, with float32 weights and a float32 last layer."""
     return "mixed_bfloat16" if precision == "bfloat16" else "float32"

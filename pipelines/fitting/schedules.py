@@ -63,13 +63,13 @@ class WarmedPlateau(keras.callbacks.ReduceLROnPlateau):
 
     def __init__(self, peak: float, steps: int, **arguments: object) -> None:
         super().__init__(**arguments)
-        self.peak, self.steps, self.step = peak, steps, 0
+        self.peak, self.steps, self.warmed = peak, steps, 0
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """Set the rate of a warm-up step; later ones are left to the plateau."""
-        self.step += 1
-        if self.step <= self.steps:
-            self.model.optimizer.learning_rate = self.peak * self.step / self.steps
+        if self.warmed < self.steps:
+            self.warmed += 1
+            self.model.optimizer.learning_rate = self.peak * self.warmed / self.steps
 
 
 def scheduled(schedule: Schedule, optimizer: Optimizer, steps: int, factor: float, start: int) -> Scheduled | float:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import keras
 import numpy as np
@@ -15,12 +16,14 @@ from data.errors import BadInput, reason
 from data.spec import Spec, Splits
 from pipelines import inputs
 from pipelines.fitting import devices
-from pipelines.fitting.callbacks import AveragedWeights, Epochs, Interruptible
+from pipelines.fitting.callbacks import AveragedWeights, Epochs, Interruptible, Keeper
+from pipelines.fitting.checkpoints import Checkpoints, Position, State
 from pipelines.fitting.feeding import feed
 from pipelines.fitting.optimizers import build_optimizer
 from pipelines.fitting.progress import Progress
 from pipelines.fitting.schedules import WarmedPlateau, scheduled
-from pipelines.settings import Recipe, Stage
+from pipelines.fitting.state import restore_weights
+from pipelines.settings import Recipe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +35,13 @@ SAMPLE = 5_000
 
 STATISTICS_BATCHES = 20
 """Training batches from which batch normalization is estimated anew for averaged weights."""
+
+
+class Report(Protocol):
+    """What a training tells after each epoch."""
+
+    def __call__(self, metrics: dict[str, float], epoch: int, at: float) -> None:
+        """Take an epoch's metrics by recorded name, its number from 1, and its end in seconds since 1970."""
 
 
 @dataclass
@@ -69,10 +79,11 @@ class Trainer:
         if any(sizes) and self.model.input_shape[1] is not None:
             what = f"{self.model.name} takes images of one size only"
             raise BadInput(what, "--stages.0.image-size", "set it to 0 in all stages")
+        self._learning = {layer.name for layer in self.model.layers if layer.trainable}
         self._adapt()
         whole = recipe.epochs * self.batches.steps
         self.total = min(recipe.steps or whole, whole)
-        self.history: list[dict[str, float]] = []
+        self.position = Position()
 
     def _adapt(self) -> None:
         """Show a sample of the training inputs to the layers that set themselves from data."""
@@ -95,70 +106,105 @@ class Trainer:
         loss = self.task.loss(self.recipe.label_smoothing)
         return float(keras.ops.convert_to_numpy(loss(targets, keras.ops.cast(logits, "float32"))))
 
-    def fit(self, report: Callable[[dict[str, float], int], None]) -> Fitted:
-        """Train.
+    def fit(self, report: Report, checkpoints: Checkpoints | None = None, state: State | None = None) -> Fitted:
+        """Train, or go on from a state.
 
         Args:
-            report: called after each epoch with its metrics and its number from 1.
+            report: called after each epoch with its metrics, its number from 1, and the time of its end in seconds
+                since 1970; for a continued training also with the epochs that it has had.
+            checkpoints: where to keep states of this run.
+            state: to go on from.
 
         Raises:
             RunFailed: the loss became NaN or infinite.
+            Interrupted: by a signal, after the step under way.
+            BadInput: the checkpoint does not fit this code.
         """
-
-        def remember(metrics: dict[str, float], epoch: int) -> None:
-            self.history.append(metrics)
-            report(metrics, epoch)
-
+        position = self.position = replace(state.position) if state else Position()
+        for number, epoch in enumerate(position.epochs, start=1):
+            report(epoch.metrics, number, epoch.at)
         full = self.recipe.augmentation.view_shape(self.splits.spec.shape)[0]
         costs = [((size or full) / full) ** 2 for size in self.batches.image_sizes]
         progress = Progress(self.console, self.batches.steps, costs, self.total, self.batches.batch_size)
-        epochs = Epochs(progress, remember, self.total)
-        first = 0
+        interruptible = Interruptible()
+        keeper = partial(
+            Keeper,
+            position=position,
+            checkpoints=checkpoints,
+            report=lambda epoch, number: report(epoch.metrics, number, epoch.at),
+            interruptible=interruptible,
+            steps=self.batches.steps,
+            limit=self.total,
+        )
         try:
-            for number, stage in enumerate(self.recipe.stages):
-                if epochs.step < self.total:
-                    self._fit_stage(number, stage, first, epochs)
-                first += stage.epochs
+            for number in range(position.stage, len(self.recipe.stages)):
+                if number > position.stage:
+                    if position.step >= self.total:
+                        break
+                    position.stage, position.stage_over, state = number, False, None
+                    position.epoch = self._first_epoch(number)
+                self._fit_stage(Epochs(progress, position, self.total), partial(keeper, state=state))
         finally:
             progress.stop()
-        return Fitted(self.record(), self.history, epochs.seconds)
-
-    def _fit_stage(self, number: int, stage: Stage, first: int, epochs: Epochs) -> None:
-        """Fit one stage, which begins after ``first`` epochs."""
-        self.compile(number, stage, first * self.batches.steps)
-        last, steps = first + stage.epochs, self.batches.steps
-        averaged = [AveragedWeights(self._statistics_batches)] if self.recipe.optimizer.ema else []
-        stopping = self._stopping()
-        validation, validation_steps = self._validation()
-        interruptible = Interruptible()
-        try:
-            self.model.fit(
-                feed(self.batches.dataset(first * steps, last * steps), equal=True),
-                initial_epoch=first,
-                epochs=last,
-                steps_per_epoch=steps,
-                validation_data=validation,
-                validation_steps=validation_steps,
-                shuffle=False,  # the batches are
-                callbacks=[*stopping, *self._plateau(), epochs, *averaged, interruptible],
-                verbose=0,
-            )
-        finally:
             interruptible.release()
-        interruptible.check()  # asked for after the last step
-        kept_best = any(callback.best_weights is not None for callback in stopping)
-        if averaged and not kept_best:
-            averaged[0].finish()
+        return Fitted(self.record(), [epoch.metrics for epoch in position.epochs], position.seconds)
 
-    def compile(self, number: int, stage: Stage, done: int) -> None:
+    def _first_epoch(self, stage: int) -> int:
+        return sum(earlier.epochs for earlier in self.recipe.stages[:stage])
+
+    def _fit_stage(self, epochs: Epochs, keeper: Callable[..., Keeper]) -> None:
+        """Fit what is left of the stage under way."""
+        position = self.position
+        self.compile(position.stage)
+        averaged = [AveragedWeights(self._statistics_batches)] if self.recipe.optimizer.ema else []
+        stopping, plateau = self._stopping(), self._plateau()
+        keep = keeper(remembering=[*stopping, *plateau])
+        keep.stage_end = self._first_epoch(position.stage) + self.recipe.stages[position.stage].epochs
+        if position.stage_over:  # its last epoch was kept, and nothing after it
+            restore_weights(self.model, keep.remembering, keep.state)
+        while not position.stage_over:
+            self._fit_epochs(keep, [*stopping, *plateau, epochs, *averaged, keep.interruptible, keep])
+        self._finish_stage(stopping, averaged)
+
+    def _fit_epochs(self, keep: Keeper, callbacks: list[keras.callbacks.Callback]) -> None:
+        """Fit the rest of the epoch under way, or else all epochs that are left of the stage."""
+        position, steps = self.position, self.batches.steps
+        last = position.epoch + 1 if position.in_epoch else keep.stage_end
+        start = position.epoch * steps + position.in_epoch
+        if position.in_epoch:
+            # Metrics have no variables to put values into before Keras has seen a batch; fit then clears them.
+            self.model.test_on_batch(*self.batches(start))
+        validation, validation_steps = self._validation()
+        self.model.fit(
+            feed(self.batches.dataset(start, last * steps), equal=True),
+            initial_epoch=position.epoch,
+            epochs=last,
+            steps_per_epoch=steps - position.in_epoch,
+            validation_data=validation,
+            validation_steps=validation_steps,
+            shuffle=False,  # the batches are
+            callbacks=callbacks,
+            verbose=0,
+        )
+
+    def _finish_stage(self, stopping: list[keras.callbacks.EarlyStopping], averaged: list[AveragedWeights]) -> None:
+        """Leave the best weights in the model, else the averaged ones, else the last."""
+        best = next((callback.best_weights for callback in stopping if callback.best_weights), None)
+        if best:
+            self.model.set_weights(best)
+        elif averaged:
+            averaged[0].put(self.model)
+
+    def compile(self, number: int) -> None:
         """Compile for a stage; the optimizer goes on from the stage before if the same layers learn."""
-        recipe = self.recipe
-        changed = number == 0 or stage.trainable != recipe.stages[number - 1].trainable
-        if stage.trainable:
-            _set_trainable(self.model, stage.trainable)
-        start = done if changed else 0
+        recipe, stage = self.recipe, self.recipe.stages[number]
+        _set_trainable(self.model, stage.trainable, self._learning)
+        born = number  # the stage that this stage's optimizer began with
+        while born and recipe.stages[born - 1].trainable == stage.trainable:
+            born -= 1
+        start = self._first_epoch(born) * self.batches.steps
         rate = scheduled(recipe.schedule, recipe.optimizer, self.total, stage.learning_rate, start)
-        if changed:
+        if born == number or not self.model.compiled:
             optimizer = build_optimizer(recipe.optimizer, rate)
         else:
             optimizer = self.model.optimizer
@@ -241,10 +287,10 @@ def _policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _set_trainable(model: keras.Model, pattern: str) -> None:
-    """Let the layers learn whose names the pattern is found in, and no others."""
+def _set_trainable(model: keras.Model, pattern: str, built: set[str]) -> None:
+    """Let the layers learn whose names the pattern is found in; without one those that do as the model was built."""
     for layer in model.layers:
-        layer.trainable = bool(re.search(pattern, layer.name))
+        layer.trainable = bool(re.search(pattern, layer.name)) if pattern else layer.name in built
     if not model.trainable_variables:
         names = ", ".join(layer.name for layer in model.layers)
         raise BadInput(f"no layer's name has {pattern!r}", "--stages", f"the layers are {names}")

@@ -1,239 +1,225 @@
-"""Recording a run, and finding recorded ones."""
+"""Recording a run: everything goes to its journal first, and from there to MLflow."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import platform
-import re
 import shutil
-import subprocess
-import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import BadInput, reason
-from pipelines.tracking import store
+import numpy as np
+
+from data.errors import reason
+from pipelines.command import RunFailed
+from pipelines.tracking import environment, journal, load, outbox, store
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
+    from rich.console import Console
 
-PACKAGES = ("data", "models", "pipelines")
-"""Ours: their code is recorded with each model, so that a fresh process can load it."""
+    from pipelines.tracking.recorded import Recorded
 
 
-@dataclass(frozen=True)
 class Run:
-    """A run that is being recorded, or has been."""
+    """A run that is being recorded."""
 
-    id: str
-    name: str
-    experiment: str
+    def __init__(self, records: journal.Journal) -> None:
+        self.journal = records
+        header = records.header
+        self.id, self.name, self.experiment = header["id"], header["name"], header["experiment"]
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Record metrics: by epoch from 1, or final ones, which MLflow compares as bars if all have the step 0."""
-        import mlflow
+    @property
+    def folder(self) -> Path:
+        """Where its journal lies, and whatever else a continued run needs."""
+        return self.journal.folder
 
-        mlflow.log_metrics(dict(values), step=step, run_id=self.id)
+    def has(self, kind: str, **content: object) -> bool:
+        """Whether there is a record of this kind with this content."""
+        wanted = {"kind": kind, **content}.items()
+        return any(wanted <= record.items() for record in self.journal.records if record["kind"] == kind)
+
+    def metrics(self, values: Mapping[str, float], step: int = 0, at: float | None = None) -> None:
+        """Record metrics: by epoch from 1, or final ones, which MLflow compares as bars if all have the step 0.
+
+        Args:
+            values: by name.
+            step: each metric is recorded once for each.
+            at: seconds since 1970, where they were not measured now.
+        """
+        self.journal.metrics(values, step, at)
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Record parameters."""
+        self.journal.append("params", values={name: str(value) for name, value in values.items()})
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        for name, value in values.items():
-            _client().set_tag(self.id, name, value)
+        self.journal.append("tags", values=dict(values))
 
     def figures(self, figures: Mapping[str, Figure]) -> None:
         """Record figures as ``figures/NAME.png``."""
-        with tempfile.TemporaryDirectory() as folder:
-            for name, figure in figures.items():
-                figure.savefig(Path(folder) / f"{name}.png")
-            _client().log_artifacts(self.id, folder, "figures")
+        for name, figure in figures.items():
+            figure.savefig(self._artifact(f"figures/{name}.png"))
+            self.journal.append("artifact", path=f"figures/{name}.png")
 
     def tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
         """Record tables as ``NAME.parquet``."""
-        with tempfile.TemporaryDirectory() as folder:
-            for name, table in tables.items():
-                table.to_parquet(Path(folder) / f"{name}.parquet", index=False)
-            _client().log_artifacts(self.id, folder)
-
-    def dataset(self, manifest: dict) -> None:
-        """Name the training data in MLflow's own column, by our digest: its own covers only the first values."""
-        from mlflow.data.code_dataset_source import CodeDatasetSource
-        from mlflow.data.meta_dataset import MetaDataset
-        from mlflow.entities import DatasetInput, InputTag
-
-        source = CodeDatasetSource({"origin": manifest["origin"], "source": manifest["source"]})
-        data = MetaDataset(source, name=manifest["name"], digest=manifest["sha256"][:16])
-        context = InputTag("mlflow.data.context", "training")
-        _client().log_inputs(self.id, [DatasetInput(data._to_mlflow_entity(), [context])])
+        for name, table in tables.items():
+            table.to_parquet(self._artifact(f"{name}.parquet"), index=False)
+            self.journal.append("artifact", path=f"{name}.parquet")
 
     def text(self, name: str, text: str) -> None:
         """Record a text file."""
-        _client().log_text(self.id, text, name)
+        self._artifact(name).write_text(text, encoding="utf-8")
+        self.journal.append("artifact", path=name)
 
-    def model(self, folder: Path, example: np.ndarray, output: np.ndarray) -> None:
-        """Record a servable's folder as ``model``, with the signature of a real input and output."""
-        import mlflow
+    def _artifact(self, path: str) -> Path:
+        place = self.folder / "artifacts" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
 
-        signature = mlflow.models.infer_signature(example, output)
-        with tempfile.TemporaryDirectory() as code:
-            mlflow.pyfunc.log_model(
-                name="model",
-                loader_module="pipelines.servable",
-                data_path=str(folder),
-                code_paths=_copy_code(Path(code)),
-                signature=signature,
-                input_example=example,
-                pip_requirements=_requirements(),
-            )
+    def dataset(self, manifest: Mapping[str, object]) -> None:
+        """Name the training data."""
+        kept = {key: manifest[key] for key in ("name", "origin", "source", "sha256")}
+        self.journal.append("dataset", manifest=kept)
+
+    def model_folder(self) -> Path:
+        """An empty folder for the servable that :meth:`model` then records."""
+        shutil.rmtree(self.folder / "model", ignore_errors=True)
+        place = self.folder / "model" / "servable"
+        place.mkdir(parents=True)
+        return place
+
+    def model(self, example: np.ndarray, output: np.ndarray) -> None:
+        """Record the servable in :meth:`model_folder` as ``model``, with the signature of a real input and output."""
+        parts = self.folder / "model"
+        np.save(parts / "example.npy", example)
+        np.save(parts / "output.npy", output)
+        (parts / "requirements.txt").write_text("\n".join(environment.requirements()), encoding="utf-8")
+        environment.copy_code(parts / "code")
+        self.journal.append("model")
         self.tags({"model": "recorded"})
 
-    def recipe(self) -> dict:
-        """What ``recipe.json`` holds."""
-        return self._json("recipe.json")
+    def final(self) -> dict[str, float]:
+        """The metrics at the end."""
+        records = (record for record in self.journal.records if record["kind"] == "metrics" and not record["step"])
+        return {name: value for record in records for name, value in record["values"].items()}
 
-    def data(self) -> dict:
-        """What ``data.json`` holds."""
-        return self._json("data.json")
-
-    def _json(self, name: str) -> dict:
-        import mlflow
-
-        try:
-            return json.loads(mlflow.artifacts.load_text(f"runs:/{self.id}/{name}"))
-        except Exception as error:
-            raise BadInput(f"has no readable {name} ({reason(error)})", f"run {self.name}", "choose another") from None
-
-    def load_model(self) -> object:
-        """The recorded model as a :class:`pipelines.servable.Servable`."""
-        import mlflow
-
-        try:
-            return mlflow.pyfunc.load_model(f"runs:/{self.id}/model").get_raw_model()
-        except BadInput:
-            raise
-        except Exception as error:  # whatever its artifact store raises
-            raise BadInput(f"holds no model ({reason(error)})", f"run {self.name}", "choose another") from None
-
-
-def _client() -> object:
-    import mlflow
-
-    return mlflow.MlflowClient()
+    def status(self, status: str) -> None:
+        """Record that the run is RUNNING, FINISHED, FAILED or KILLED now."""
+        self.journal.append("status", status=status)
 
 
 @contextmanager
-def start(experiment: str, name: str, tags: Mapping[str, str], params: Mapping[str, object]) -> Iterator[Run]:
-    """Record what happens inside as one run: FINISHED, FAILED with its reason, or KILLED when interrupted.
+def start(
+    experiment: str,
+    name: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, object],
+    header: Mapping[str, object],
+    console: Console,
+) -> Iterator[Run]:
+    """Record what happens inside as one new run: FINISHED, FAILED with its reason, or KILLED when interrupted.
 
     Args:
         experiment: the dataset's name.
         name: the run's.
         tags: those of the code are added.
         params: flat.
+        header: what continuing it will need.
+        console: is told of a store that goes away.
 
     Raises:
-        BadInput: the store can't be reached or written any more.
+        BadInput: the store or the folder of unfinished runs can't be written.
     """
-    import mlflow
+    from mlflow.tracking.context.registry import resolve_tags
 
     client = store.connect()
-    with store.faults():
-        number = store.experiment(client, experiment)
-        tags = {**tags, **_code_tags()}
-        active = mlflow.start_run(experiment_id=number, run_name=name, tags=tags, log_system_metrics=True)
-        run = Run(active.info.run_id, name, experiment)
-        try:
-            mlflow.log_params(params)
-            run.text("environment.txt", environment())
-            yield run
-        except BaseException as error:
-            with suppress(Exception):  # the store may be what failed; its state must not hide the reason
-                if not isinstance(error, KeyboardInterrupt):
-                    run.tags({"failure": reason(error)})
-                mlflow.end_run("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-            raise
-        mlflow.end_run("FINISHED")
+    place = store.unfinished()
+    with store.writable(place), store.faults():
+        place.mkdir(parents=True, exist_ok=True)
+        began = time.time()
+        number = store.patiently(lambda: store.experiment(client, experiment))
+        tags = resolve_tags({**tags, **environment.code_tags()})
+        made = store.patiently(lambda: client.create_run(number, int(began * 1000), tags, name))
+        known = {"id": made.info.run_id, "name": name, "experiment": experiment, "store": store.public(store.uri())}
+        journal.create(place / made.info.run_id, {**known, "started": began, "tags": tags, **header})
+    with _recording(place / made.info.run_id, console) as run:
+        run.params(params)
+        run.text("environment.txt", environment.versions())
+        yield run
 
 
-def find(reference: str) -> Run:
-    """The run of this id or name, or ``last``: the newest FINISHED one that holds a model.
-
-    Raises:
-        BadInput: there is none, or several have this name.
-    """
-    from mlflow.exceptions import MlflowException
-
-    client = store.connect()
-    if re.fullmatch(r"[0-9a-f]{32}", reference):
-        try:
-            return _known(client, client.get_run(reference))
-        except MlflowException:
-            raise BadInput("no such run", reference, f"see make ui; the store is {store.public(store.uri())}") from None
-    if reference == "last":
-        condition = "attributes.status = 'FINISHED' and tags.model = 'recorded'"
-    else:
-        escaped = reference.replace("'", "''")
-        condition = f"attributes.run_name = '{escaped}'"
-    numbers = [experiment.experiment_id for experiment in client.search_experiments()]
-    found = client.search_runs(numbers, condition, order_by=["attributes.start_time DESC"], max_results=2)
-    if not found:
-        what = "there is no finished run with a model" if reference == "last" else "no such run"
-        raise BadInput(what, f"RUN={reference}", "give a run's id or name, see make ui")
-    if reference != "last" and len(found) > 1:
-        raise BadInput("is the name of several runs", f"RUN={reference}", "give its id, see make ui")
-    return _known(client, found[0])
+@contextmanager
+def resume(folder: Path, console: Console) -> Iterator[Run]:
+    """Go on recording a run whose process has ended."""
+    store.connect()
+    with _recording(folder, console) as run:
+        run.status("RUNNING")
+        yield run
 
 
-def _known(client: object, found: object) -> Run:
-    name = client.get_experiment(found.info.experiment_id).name
-    return Run(found.info.run_id, found.info.run_name, name)
+@contextmanager
+def append(recorded: Recorded, console: Console) -> Iterator[Run]:
+    """Write more into a run that has ended; its state stays as it is."""
+    folder = store.unfinished() / recorded.id
+    with store.writable(folder):
+        if not (folder / journal.HEADER).exists():
+            known = {"id": recorded.id, "name": recorded.name, "experiment": recorded.experiment}
+            known |= {"store": store.public(store.uri()), "started": time.time(), "continues": False}
+            journal.create(folder, known)
+        records = journal.Journal(folder)
+    sender = outbox.Outbox(records, console)
+    sender.start()
+    yield Run(records)
+    _close(records, sender, console, outbox.PATIENCE, done=True)
 
 
-def environment() -> str:
-    """Python, platform and the versions of all installed packages."""
-    versions = {item.metadata["Name"]: item.version for item in importlib.metadata.distributions()}
-    lines = [f"{name}=={versions[name]}" for name in sorted(versions, key=str.lower)]
-    return "\n".join([f"# Python {platform.python_version()}, {platform.platform()}", *lines, ""])
+@contextmanager
+def _recording(folder: Path, console: Console) -> Iterator[Run]:
+    """Send the journal while the block runs, and record how it ended."""
+    with store.writable(folder):
+        records = journal.Journal(folder)
+    run, sender = Run(records), outbox.Outbox(records, console)
+    watch = load.Load(run)
+    sender.start()
+    watch.start()
+    try:
+        yield run
+        watch.stop()
+        run.status("FINISHED")
+    except BaseException as error:
+        watch.stop()
+        with suppress(OSError):  # on a full disk the reason can't be recorded; it is what its user is told
+            _record_end(run, error)
+        # What failed by its own numbers would fail again, so there is nothing to continue.
+        done = isinstance(error, RunFailed) or not records.header.get("continues")
+        _close(records, sender, console, outbox.PATIENCE / 3, done)
+        raise
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    _close(records, sender, console, outbox.PATIENCE, done=True)
 
 
-def _requirements() -> list[str]:
-    """What a recorded model needs to run, pinned to what it was made with."""
-    import keras
-
-    names = ["keras", keras.backend.backend(), "mlflow", "numpy", "pandas", "pillow", "scipy"]
-    return [f"{name}=={importlib.metadata.version(name)}" for name in names]
+def _record_end(run: Run, error: BaseException) -> None:
+    if not isinstance(error, KeyboardInterrupt):
+        run.tags({"failure": reason(error)})
+    run.status("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
 
 
-def _copy_code(folder: Path) -> list[str]:
-    """Copies of our packages' Python files, without caches and data; returns their paths."""
-    copies = []
-    for package in PACKAGES:
-        target = folder / package
-        ignored = shutil.ignore_patterns("__pycache__", "cache", "*.pyc")
-        shutil.copytree(store.ROOT / package, target, ignore=ignored)
-        copies.append(str(target))
-    return copies
-
-
-def _code_tags() -> dict[str, str]:
-    """The commit that is checked out, and whether files differ from it; MLflow's own tag looks elsewhere."""
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(store.ROOT), *arguments], capture_output=True, text=True, timeout=10, check=True
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
-    return {
-        "git.commit": commit or "unknown",
-        "git.dirty": "unknown" if changes is None else str(bool(changes)).lower(),
-    }
+def _close(records: journal.Journal, sender: outbox.Outbox, console: Console, patience: float, done: bool) -> None:
+    """Send the rest; remove the folder if all has arrived and nobody will go on from it."""
+    arrived = sender.close(patience)
+    if not arrived:
+        count = len(records.records) - records.sent
+        console.print(
+            f"{store.public(store.uri())}: {sender.fault}; {count} records of {records.header['name']} wait in "
+            f"{records.folder}: make sync sends them",
+            style="bold red",
+            soft_wrap=True,
+        )
+    if arrived and done:
+        journal.remove(records.folder)
+    records.release()

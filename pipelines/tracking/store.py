@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from data.errors import BadInput, reason
 
 ROOT = Path(__file__).resolve().parents[2]
 
+Result = TypeVar("Result")
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Lets MLflow open its pages for training runs, not those for language models."""
@@ -22,6 +26,12 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 def uri() -> str:
     """MLFLOW_TRACKING_URI where it is set, else the database in ``mlruns/``."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{ROOT / 'mlruns' / 'mlflow.db'}"
+
+
+def unfinished() -> Path:
+    """Where journals and checkpoints of unfinished runs lie; RUNS_FOLDER names another place than beside the runs."""
+    beside = database().resolve().parent if uri().startswith("sqlite:") else ROOT / "mlruns"
+    return Path(os.environ.get("RUNS_FOLDER") or beside / "unfinished")
 
 
 def connect() -> object:
@@ -52,7 +62,14 @@ def connect() -> object:
     except BadInput:
         raise
     except Exception as error:  # each kind of store raises its own where its address makes no sense
-        raise BadInput(_plain(error), public(uri()), "check MLFLOW_TRACKING_URI") from None
+        raise BadInput(plain(error), public(uri()), "check MLFLOW_TRACKING_URI") from None
+
+
+def client() -> object:
+    """A client of the store; :func:`connect` was called before."""
+    import mlflow
+
+    return mlflow.MlflowClient()
 
 
 @contextmanager
@@ -65,7 +82,29 @@ def faults() -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         do = "free space or permissions there, start that server, or change MLFLOW_TRACKING_URI"
-        raise BadInput(_plain(error), public(uri()), do) from None
+        raise BadInput(plain(error), public(uri()), do) from None
+
+
+@contextmanager
+def writable(place: Path) -> Iterator[None]:
+    """Turn a fault of the disk at a folder of unfinished runs into one line."""
+    try:
+        yield
+    except OSError as error:
+        do = "free space or permissions, or set RUNS_FOLDER to another folder"
+        raise BadInput(f"can't be written ({error.strerror or reason(error)})", error.filename or place, do) from None
+
+
+def patiently(ask: Callable[[], Result], seconds: float = 120.0) -> Result:
+    """Ask the store, and again while another process has its database locked."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except Exception as error:  # MLflow wraps SQLAlchemy's own, or does not
+            if "database is locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.05, 0.5))
 
 
 def public(address: str) -> str:
@@ -74,7 +113,8 @@ def public(address: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.netloc else address
 
 
-def _plain(error: Exception) -> str:
+def plain(error: Exception) -> str:
+    """What a store's client raised, in a few words without a password."""
     text = reason(error)
     if "Max retries exceeded" in text or "Connection refused" in text or "timed out" in text:
         return "can't be reached"

@@ -1,0 +1,129 @@
+"""Groups of trainings that differ in their seed alone: children of one run that holds what they say together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.errors import BadInput
+from pipelines import command, isolation, settings, training
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.tracking.runs import Run
+    from pipelines.training import Outcome, Request
+
+
+def start(request: Request, count: int, console: Console) -> None:
+    """Train a recipe with so many seeds, one after the other, each in a process of its own.
+
+    Raises:
+        BadInput: it can't be done as asked.
+        RunFailed: one of the trainings broke down.
+    """
+    if count < 2:
+        raise BadInput(f"{count} says nothing about a spread", "--seeds", "give 2 or more")
+    from pipelines import reports
+    from pipelines.tracking import runs, store
+
+    recipe = request.recipe
+    store.connect()
+    splits = training.load(recipe, "", console)
+    seeds = list(range(recipe.seed, recipe.seed + count))
+    manifest = splits.manifest
+    tags = {"stage": "train", "recipe": request.name, "task": splits.spec.task, "group": "seeds"}
+    tags |= {f"data.{key}": manifest[key] for key in ("source", "sha256", "test_sha256")}
+    plain = settings.to_dict(recipe)
+    header = {"recipe_name": request.name, "recipe": plain, "tta": request.tta, "seeds": seeds, "continues": True}
+    params = {**settings.flatten(plain), "seed": ",".join(map(str, seeds))}
+    name = training.run_name(request.name, splits, f"seeds{seeds[0]}to{seeds[-1]}")
+    with runs.start(splits.name, name, tags, params, header, console) as run:
+        run.text("recipe.json", reports.as_json(plain))
+        run.text("data.json", reports.as_json(manifest))
+        run.dataset(manifest)
+        console.print(f"{run.name}: {count} trainings; run {run.id}", soft_wrap=True)
+        _train_members(run, request, seeds, splits.notice, console)
+
+
+def resume(folder: Path, console: Console) -> None:
+    """Go on with an unfinished group: the training that was under way, and those after it."""
+    from pipelines.tracking import journal, runs, store
+
+    header = journal.read_header(folder)
+    recipe = settings.from_dict(header["recipe"])
+    store.connect()
+    splits = training.load(recipe, header["tags"]["data.sha256"], console)
+    with runs.resume(folder, console) as run:
+        request = training.Request(header["recipe_name"], recipe, header["tta"])
+        _train_members(run, request, header["seeds"], splits.notice, console)
+
+
+def _train_members(run: Run, request: Request, seeds: list[int], notice: str, console: Console) -> None:
+    place = run.folder / "members"
+    place.mkdir(exist_ok=True)
+    for number, seed in enumerate(seeds, start=1):
+        kept = place / f"{seed}.json"
+        unfinished = _unfinished_member(run.id, seed)
+        if unfinished is None and kept.exists():
+            continue
+        console.print(f"{run.name}: seed {seed}, {number} of {len(seeds)}", soft_wrap=True)
+        again = f"to go on: make train-{request.name} RESUME={run.id}"
+        try:
+            if unfinished is None:
+                one = replace(request.recipe, seed=seed)
+                asked = replace(request, recipe=one, group=run.id, outcome=str(kept))
+                status = isolation.run_apart(_carry_out, asked)
+            else:
+                status = isolation.run_apart(_resume, unfinished)
+            _check(status, f"{run.name}, seed {seed}", again)
+        except command.Interrupted as error:
+            raise command.Interrupted(error.number, f"{run.name}: interrupted; {again}") from None
+    _summarize(run, [training.read_outcome(place / f"{seed}.json") for seed in seeds], notice, console)
+
+
+def _unfinished_member(group: str, seed: int) -> Path | None:
+    from pipelines.tracking import journal, unfinished
+
+    for folder in unfinished.members(group):
+        if journal.read_header(folder)["recipe"]["seed"] == seed and not unfinished.has_finished(folder):
+            return folder
+    return None
+
+
+def _carry_out(request: Request) -> None:
+    from pipelines import reports
+
+    training.carry_out(request, reports.console())
+
+
+def _resume(folder: Path) -> None:
+    from pipelines import reports
+
+    training.resume(folder, reports.console())
+
+
+def _check(status: int, where: str, again: str) -> None:
+    """End as a training has ended, if not well."""
+    if status > 128:
+        raise command.Interrupted(status - 128)
+    if status == 1:
+        raise command.RunFailed(f"{where}: the training failed, so the group has no result")
+    if status:
+        raise BadInput(f"ended with status {status}", where, again)
+
+
+def _summarize(run: Run, outcomes: list[Outcome], notice: str, console: Console) -> None:
+    """Record and show what all trainings say together."""
+    from pipelines.reports import seeds
+
+    finals, histories = [one.final for one in outcomes], [one.history for one in outcomes]
+    grouped = seeds.final_statistics(finals)
+    run.metrics(seeds.flat(grouped, ("mean", "std", "min", "max", "low", "high")))
+    for epoch, found in enumerate(seeds.curve_statistics(histories), start=1):
+        run.metrics(seeds.flat(found, ("mean", "min", "max")), epoch)
+    run.tables({"seeds": seeds.table([one.run for one in outcomes], [one.seed for one in outcomes], finals)})
+    run.figures({"seeds": seeds.curves(histories, [one.seed for one in outcomes], notice)})
+    console.print(seeds.summary(grouped, len(outcomes), notice))
+    console.print(f"{run.name}: run {run.id}; see make ui", soft_wrap=True)

@@ -1,0 +1,124 @@
+"""Finding recorded runs, and reading them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from data.errors import BadInput, reason
+from pipelines.tracking import store
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run in the store."""
+
+    id: str
+    name: str
+    experiment: str
+
+    def recipe(self) -> dict:
+        """What ``recipe.json`` holds."""
+        return json.loads(self.text("recipe.json"))
+
+    def data(self) -> dict:
+        """What ``data.json`` holds."""
+        return json.loads(self.text("data.json"))
+
+    def text(self, name: str) -> str:
+        """What a text file of the run holds.
+
+        Raises:
+            BadInput: it has none of this name.
+        """
+        import mlflow
+
+        try:
+            return mlflow.artifacts.load_text(f"runs:/{self.id}/{name}")
+        except Exception as error:  # whatever its artifact store raises
+            raise BadInput(f"has no readable {name} ({reason(error)})", f"run {self.name}", "choose another") from None
+
+    def load_model(self) -> object:
+        """The recorded model as a :class:`pipelines.servable.Servable`."""
+        import mlflow
+
+        try:
+            return mlflow.pyfunc.load_model(f"runs:/{self.id}/model").get_raw_model()
+        except BadInput:
+            raise
+        except Exception as error:  # whatever its artifact store raises
+            raise BadInput(f"holds no model ({reason(error)})", f"run {self.name}", "choose another") from None
+
+    def tags(self) -> dict[str, str]:
+        """Its tags."""
+        return dict(store.client().get_run(self.id).data.tags)
+
+    def history(self) -> dict[str, list[tuple[int, float]]]:
+        """Steps and values of each of its metrics, in order; those of the machine's load are left out."""
+        client = store.client()
+        names = [name for name in client.get_run(self.id).data.metrics if not name.startswith("system/")]
+        return {
+            name: [(point.step, point.value) for point in sorted(client.get_metric_history(self.id, name), key=_moment)]
+            for name in names
+        }
+
+
+def _moment(point: object) -> tuple[int, int]:
+    return point.step, point.timestamp
+
+
+def find(reference: str) -> Recorded:
+    """The run of this id or name, or ``last``: the newest FINISHED one that holds a model.
+
+    Raises:
+        BadInput: there is none, or several have this name.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = store.connect()
+    if re.fullmatch(r"[0-9a-f]{32}", reference):
+        try:
+            return _known(client, client.get_run(reference))
+        except MlflowException:
+            raise BadInput("no such run", reference, f"see make ui; the store is {store.public(store.uri())}") from None
+    if reference == "last":
+        condition = "attributes.status = 'FINISHED' and tags.model = 'recorded'"
+    else:
+        escaped = reference.replace("'", "''")
+        condition = f"attributes.run_name = '{escaped}'"
+    numbers = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(numbers, condition, order_by=["attributes.start_time DESC"], max_results=2)
+    if not found:
+        what = "there is no finished run with a model" if reference == "last" else "no such run"
+        raise BadInput(what, f"RUN={reference}", "give a run's id or name, see make ui")
+    if reference != "last" and len(found) > 1:
+        raise BadInput("is the name of several runs", f"RUN={reference}", "give its id, see make ui")
+    return _known(client, found[0])
+
+
+def other_seeds(run: Recorded) -> dict[str, list[float]]:
+    """The final metrics of finished trainings that differ from a run in their seed at most, one value for each seed."""
+    client = store.client()
+    this = client.get_run(run.id)
+    tags = this.data.tags
+    condition = (
+        "attributes.status = 'FINISHED' and tags.stage = 'train' and params.seed != '' "
+        f"and tags.recipe = '{tags['recipe']}' and tags.`data.sha256` = '{tags['data.sha256']}'"
+    )
+    values: dict[str, list[float]] = {}
+    seen = set()
+    number = this.info.experiment_id
+    for other in client.search_runs([number], condition, order_by=["attributes.start_time ASC"], max_results=1000):
+        params, seed = {**other.data.params, "seed": ""}, other.data.params["seed"]
+        if params != {**this.data.params, "seed": ""} or seed in seen or "weights.sha256" not in other.data.tags:
+            continue
+        seen.add(seed)
+        for name, value in other.data.metrics.items():
+            values.setdefault(name, []).append(value)
+    return values
+
+
+def _known(client: object, found: object) -> Recorded:
+    name = client.get_experiment(found.info.experiment_id).name
+    return Recorded(found.info.run_id, found.info.run_name, name)

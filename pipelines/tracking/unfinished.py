@@ -1,0 +1,86 @@
+"""Runs that have not finished, or whose records have not all been sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data.errors import BadInput
+from pipelines.tracking import journal, outbox, store
+
+
+def folders() -> list[Path]:
+    """The folders of this store's runs that lie on this machine, the newest first."""
+    here = store.public(store.uri())
+    return [folder for folder in journal.folders(store.unfinished()) if journal.read_header(folder)["store"] == here]
+
+
+def find(reference: str, recipe: str) -> Path:
+    """The folder of an unfinished training.
+
+    Args:
+        reference: a run's id or name, or ``last``: the newest of the recipe that nobody is working at.
+        recipe: the recipe's name.
+
+    Raises:
+        BadInput: there is none.
+    """
+    known = {folder: journal.read_header(folder) for folder in folders()}
+    trainings = {folder: header for folder, header in known.items() if header.get("continues")}
+    if reference == "last":
+        # A member of a group goes on with its group.
+        mine = [f for f, header in trainings.items() if header["recipe_name"] == recipe and not header.get("group")]
+        mine = [folder for folder in mine if not journal.is_open(folder)]
+        if not mine:
+            what = f"there is no unfinished run of {recipe} on this machine"
+            raise BadInput(what, "RESUME=last", f"start one: make train-{recipe}")
+        return mine[0]
+    found = [folder for folder, header in trainings.items() if reference in (header["id"], header["name"])]
+    if not found:
+        what = f"no unfinished run of this id or name in {store.unfinished()}"
+        raise BadInput(what, f"RESUME={reference}", "a run goes on where it was started, until it is finished")
+    header = trainings[found[0]]
+    if header["recipe_name"] != recipe:
+        raise BadInput(
+            f"is a run of {header['recipe_name']}", f"RESUME={reference}", f"make train-{header['recipe_name']}"
+        )
+    if header.get("group"):
+        raise BadInput("belongs to a group", f"RESUME={reference}", f"continue that: RESUME={header['group']}")
+    return found[0]
+
+
+def members(group: str) -> list[Path]:
+    """The folders of a group's unfinished runs."""
+    return [folder for folder in folders() if journal.read_header(folder).get("group") == group]
+
+
+def has_finished(folder: Path) -> bool:
+    """Whether only the sending of a run's records is left to do."""
+    records = journal.Journal(folder)
+    records.release()
+    return records.status == "FINISHED"
+
+
+def send(folder: Path) -> tuple[int, bool]:
+    """Send what waits in a run's folder, and remove the folder if nobody will go on from it.
+
+    A run whose process died without a word is recorded as KILLED.
+
+    Returns:
+        The number of records sent, and whether the run can be continued.
+
+    Raises:
+        Exception: whatever the store's client raises.
+    """
+    records = journal.Journal(folder)
+    try:
+        continues = bool(records.header.get("continues"))
+        if continues and records.status == "RUNNING":
+            records.append("status", status="KILLED")
+        waiting = len(records.records) - records.sent
+        outbox.send_all(records)
+        continues = continues and records.status != "FINISHED"
+        if not continues:
+            journal.remove(folder)
+        return waiting, continues
+    finally:
+        records.release()
