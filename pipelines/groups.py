@@ -51,6 +51,7 @@ def resume(folder: Path, console: Console) -> None:
     """Go on with an unfinished group: the training that was under way, and those after it."""
     from pipelines.tracking import journal, runs, store
 
+    command.start_backend()
     header = journal.read_header(folder)
     recipe = settings.from_dict(header["recipe"])
     store.connect()

@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> None:
     from pipelines import reports, settings, training
     from pipelines.tracking import environment, recorded, runs, store
 
+    command.start_backend()
     console = reports.console()
     found = recorded.find(options.run)
     tags = found.tags()

@@ -120,6 +120,7 @@ def resume(folder: Path, console: Console) -> Outcome:
     from pipelines.fitting.checkpoints import Checkpoints
     from pipelines.tracking import environment, journal, runs, store
 
+    command.start_backend()
     header = journal.read_header(folder)
     recipe = settings.from_dict(header["recipe"])
     request = Request(header["recipe_name"], recipe, header["tta"], header["group"], header["outcome"])
