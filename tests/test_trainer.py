@@ -38,7 +38,7 @@ def trainer(recipe=PLAIN, splits=None):
 def train(recipe=PLAIN, splits=None):
     made = trainer(recipe, splits)
     reported = {}
-    fitted = made.fit(lambda metrics, epoch: reported.__setitem__(epoch, metrics))
+    fitted = made.fit(lambda metrics, epoch, at: reported.__setitem__(epoch, metrics))
     return made, fitted, reported
 
 
@@ -231,7 +231,7 @@ def test_unknown_keras_names_are_refused_in_one_line():
 
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_an_interrupt_between_epochs_or_after_the_last_one_ends_the_training(epoch):
-    def interrupt(metrics, number):
+    def interrupt(metrics, number, at):
         if number == epoch:
             signal.raise_signal(signal.SIGINT)
 

@@ -165,6 +165,7 @@ class Trainer:
         while not position.stage_over:
             self._fit_epochs(keep, [*stopping, *plateau, epochs, *averaged, keep.interruptible, keep])
         self._finish_stage(stopping, averaged)
+        keep.interruptible.check()  # asked for after the last step
 
     def _fit_epochs(self, keep: Keeper, callbacks: list[keras.callbacks.Callback]) -> None:
         """Fit the rest of the epoch under way, or else all epochs that are left of the stage."""
