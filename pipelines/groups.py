@@ -25,6 +25,7 @@ def start(request: Request, count: int, console: Console) -> None:
     """
     if count < 2:
         raise BadInput(f"{count} says nothing about a spread", "--seeds", "give 2 or more")
+    command.start_backend()
     from pipelines import reports
     from pipelines.tracking import runs, store
 
