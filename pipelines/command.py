@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import TextIO
 
 from data.errors import BadInput, reason
 
@@ -50,8 +51,13 @@ def main(stage: Callable[[list[str]], None]) -> None:
     0: done. 1: a run failed. 2: input that can't be used. 130: Ctrl-C. 143: SIGTERM.
     """
     signal.signal(signal.SIGTERM, _terminated)
+    _complete_streams()
     try:
         stage(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads the rest of a listing: what a shell makes of SIGPIPE
+        silence(sys.stdout)
+        sys.exit(128 + signal.SIGPIPE)
     except BadInput as error:
         _end(f"error: {error}", 2)
     except RunFailed as error:
@@ -65,9 +71,34 @@ def main(stage: Callable[[list[str]], None]) -> None:
 
 
 def _end(line: str, status: int) -> None:
-    sys.stdout.flush()
-    print(line, file=sys.stderr)
+    for stream, text in ((sys.stdout, ""), (sys.stderr, line + "\n")):
+        try:
+            print(text, end="", file=stream, flush=True)
+        except BrokenPipeError:
+            silence(stream)
     sys.exit(status)
+
+
+def silence(stream: TextIO) -> None:
+    """Let a stream that nobody reads any more take what is written to it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _complete_streams() -> None:
+    """Make sure that output has somewhere to go, and that no path is too strange for it.
+
+    Where a stream is closed, as by ``>&-``, the next file that is opened, a database say, would get its number and
+    all that a library writes there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            while (opened := os.open(os.devnull, os.O_RDWR)) < number:
+                pass
+            setattr(sys, name, open(opened, "w" if number else "r"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

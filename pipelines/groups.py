@@ -26,7 +26,6 @@ def start(request: Request, count: int, console: Console) -> None:
     if count < 2:
         raise BadInput(f"{count} says nothing about a spread", "--seeds", "give 2 or more")
     command.start_backend()
-    from pipelines import reports
     from pipelines.tracking import runs, store
 
     recipe = request.recipe
@@ -41,9 +40,7 @@ def start(request: Request, count: int, console: Console) -> None:
     params = {**settings.flatten(plain), "seed": ",".join(map(str, seeds))}
     name = training.run_name(request.name, splits, f"seeds{seeds[0]}to{seeds[-1]}")
     with runs.start(splits.name, name, tags, params, header, console) as run:
-        run.text("recipe.json", reports.as_json(plain))
-        run.text("data.json", reports.as_json(manifest))
-        run.dataset(manifest)
+        training.record_inputs(run, recipe, splits)
         console.print(f"{run.name}: {count} trainings; run {run.id}", soft_wrap=True)
         _train_members(run, request, seeds, splits.notice, console)
 
@@ -58,6 +55,7 @@ def resume(folder: Path, console: Console) -> None:
     store.connect()
     splits = training.load(recipe, header["tags"]["data.sha256"], console)
     with runs.resume(folder, console) as run:
+        training.record_inputs(run, recipe, splits)
         request = training.Request(header["recipe_name"], recipe, header["tta"])
         _train_members(run, request, header["seeds"], splits.notice, console)
 

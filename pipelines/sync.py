@@ -27,8 +27,7 @@ def main(arguments: list[str]) -> None:
     for column in ("run", "sent", "then"):
         table.add_column(column, justify="right" if column == "sent" else "left", overflow="fold")
     faults = []
-    for folder in reversed(unfinished.folders()):
-        header = journal.read_header(folder)
+    for folder, header in reversed(unfinished.headers().items()):
         if journal.is_open(folder):
             table.add_row(header["name"], "", "is being recorded")
             continue
@@ -43,7 +42,8 @@ def main(arguments: list[str]) -> None:
     console.print(table if table.row_count else f"{store.public(store.uri())}: nothing waits to be sent")
     if faults:
         what = f"{len(faults)} runs could not be sent ({faults[0]})"
-        raise BadInput(what, store.public(store.uri()), "their records are kept; mend the store and sync again")
+        do = f"mend that and sync again, or give their records up: remove their folders in {store.unfinished()}"
+        raise BadInput(what, store.public(store.uri()), do)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,6 @@ def carry_out(request: Request, console: Console) -> Outcome:
         BadInput: it can't be done as asked.
         RunFailed: the training broke down.
     """
-    from pipelines import reports
     from pipelines.tracking import runs, store
 
     recipe = request.recipe
@@ -97,13 +96,10 @@ def carry_out(request: Request, console: Console) -> Outcome:
         "continues": True,
     }
     params = settings.flatten(settings.to_dict(recipe))
-    with runs.start(
-        splits.name, run_name(request.name, splits, f"seed{recipe.seed}"), tags, params, header, console
-    ) as run:
+    name = run_name(request.name, splits, f"seed{recipe.seed}")
+    with runs.start(splits.name, name, tags, params, header, console) as run, _resumable(run, request):
         announce(trainer, run, console)
-        run.text("recipe.json", reports.as_json(settings.to_dict(recipe)))
-        run.text("data.json", reports.as_json(splits.manifest))
-        run.dataset(splits.manifest)
+        record_inputs(run, recipe, splits)
         return _complete(run, trainer, None, request, console)
 
 
@@ -128,8 +124,10 @@ def resume(folder: Path, console: Console) -> Outcome:
     store.connect()
     splits = load(recipe, header["tags"]["data.sha256"], console)
     trainer = _trainer(recipe, splits, console)
-    with runs.resume(folder, console) as run:
-        for line in environment.differences(header["tags"], (folder / "artifacts" / "environment.txt").read_text()):
+    with runs.resume(folder, console) as run, _resumable(run, request):
+        record_inputs(run, recipe, splits)
+        versions = (folder / "artifacts" / "environment.txt").read_text(encoding="utf-8")
+        for line in environment.differences(header["tags"], versions):
             console.print(f"{run.name}: {line}; the result may differ from that of an undisturbed run", soft_wrap=True)
         state = Checkpoints(folder / "checkpoints").latest()
         where = f"after {state.position.step} of {trainer.total} steps" if state else "from its start"
@@ -192,21 +190,30 @@ def _complete(run: Run, trainer: Trainer, state: State | None, request: Request,
     from pipelines.tracking import journal
 
     splits = trainer.splits
-    with _resumable(run, request):
-        fitted = trainer.fit(run.metrics, Checkpoints(run.folder / "checkpoints"), state)
-        weights = digest(fitted.model)
-        run.metrics({"train_seconds": fitted.seconds, "parameters": fitted.model.count_params()})
-        run.tags({"weights.sha256": weights})
-        run.figures(reports.training_figures(fitted.history, fitted.model, splits.notice))
-        servable = Servable(_save(run, fitted, splits, trainer.task.output))
-        evaluation.evaluate(run, request.recipe, servable, splits, request.tta, console)
-        example = np.asarray(splits.train.inputs[np.arange(1)])
-        run.model(example, servable.predict(example))
-        outcome = Outcome(run.id, run.name, request.recipe.seed, run.final(), fitted.history, weights)
-        if request.outcome:
-            journal.write_whole(Path(request.outcome), json.dumps(asdict(outcome)))
+    fitted = trainer.fit(run.metrics, Checkpoints(run.folder / "checkpoints"), state)
+    weights = digest(fitted.model)
+    run.metrics({"train_seconds": fitted.seconds, "parameters": fitted.model.count_params()})
+    run.tags({"weights.sha256": weights})
+    run.figures(reports.training_figures(fitted.history, fitted.model, splits.notice))
+    servable = Servable(_save(run, fitted, splits, trainer.task.output))
+    evaluation.evaluate(run, request.recipe, servable, splits, request.tta, console)
+    example = np.asarray(splits.train.inputs[np.arange(1)])
+    run.model(example, servable.predict(example))
+    outcome = Outcome(run.id, run.name, request.recipe.seed, run.final(), fitted.history, weights)
+    if request.outcome:
+        journal.write_whole(Path(request.outcome), json.dumps(asdict(outcome)))
     console.print(f"{run.name}: trained in {fitted.seconds:.0f} s; run {run.id}; see make ui", soft_wrap=True)
     return outcome
+
+
+def record_inputs(run: Run, recipe: Recipe, splits: Splits) -> None:
+    """Record recipe and data, unless that has been done before the run was killed."""
+    from pipelines import reports
+
+    if not run.has("dataset"):
+        run.text("recipe.json", reports.as_json(settings.to_dict(recipe)))
+        run.text("data.json", reports.as_json(splits.manifest))
+        run.dataset(splits.manifest)
 
 
 def read_outcome(path: Path) -> Outcome:

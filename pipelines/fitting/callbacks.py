@@ -183,7 +183,7 @@ class Keeper(keras.callbacks.Callback):
             state: that it is in; None for a new one.
             remembering: callbacks whose attributes are part of the state.
             checkpoints: where states are kept, if anywhere.
-            report: is given each epoch, and its number from 1.
+            report: is given each epoch, and how many there have been.
             interruptible: says whether to end.
             steps: of an epoch.
             limit: steps after which the training ends.
@@ -202,7 +202,6 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Continue an epoch's metrics."""
-        self.epoch_end = min((epoch + 1) * self.steps, self.limit)
         if self.position.in_epoch:
             restore_metrics(self.model, self.state)
 
@@ -210,7 +209,8 @@ class Keeper(keras.callbacks.Callback):
         """Keep the state every few minutes, and before an interrupt."""
         asked = self.interruptible.asked is not None
         due = self.checkpoints is not None and self.checkpoints.due()
-        if (asked or due) and self.position.step < self.epoch_end:
+        more = self.position.in_epoch < self.steps and self.position.step < self.limit
+        if (asked or due) and more:  # else the epoch's end is near, which keeps a state that can be continued
             self._keep()
             self.interruptible.check()
 
@@ -218,7 +218,7 @@ class Keeper(keras.callbacks.Callback):
         """Keep the state, then report the epoch."""
         self.position.stage_over = self.model.stop_training or epoch + 1 == self.stage_end
         self._keep()
-        self.report(self.position.epochs[-1], epoch + 1)
+        self.report(self.position.epochs[-1], len(self.position.epochs))
         self.interruptible.check()
 
     def _keep(self) -> None:

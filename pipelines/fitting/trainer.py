@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -12,13 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 import keras
 import numpy as np
 
-from data.errors import BadInput, reason
-from data.spec import Spec, Splits
+from data.errors import BadInput
+from data.spec import Splits
 from pipelines import inputs
 from pipelines.fitting import devices
 from pipelines.fitting.callbacks import AveragedWeights, Epochs, Interruptible, Keeper
 from pipelines.fitting.checkpoints import Checkpoints, Position, State
 from pipelines.fitting.feeding import feed
+from pipelines.fitting.network import build, ready_for_use, set_trainable
 from pipelines.fitting.optimizers import build_optimizer
 from pipelines.fitting.progress import Progress
 from pipelines.fitting.schedules import WarmedPlateau, scheduled
@@ -147,7 +146,11 @@ class Trainer:
         finally:
             progress.stop()
             interruptible.release()
-        return Fitted(self.record(), [epoch.metrics for epoch in position.epochs], position.seconds)
+        return Fitted(
+            ready_for_use(self.recipe, self.splits.spec, self.model.get_weights()),
+            [epoch.metrics for epoch in position.epochs],
+            position.seconds,
+        )
 
     def _first_epoch(self, stage: int) -> int:
         return sum(earlier.epochs for earlier in self.recipe.stages[:stage])
@@ -199,7 +202,7 @@ class Trainer:
     def compile(self, number: int) -> None:
         """Compile for a stage; the optimizer goes on from the stage before if the same layers learn."""
         recipe, stage = self.recipe, self.recipe.stages[number]
-        _set_trainable(self.model, stage.trainable, self._learning)
+        set_trainable(self.model, stage.trainable, self._learning)
         born = number  # the stage that this stage's optimizer began with
         while born and recipe.stages[born - 1].trainable == stage.trainable:
             born -= 1
@@ -249,49 +252,3 @@ class Trainer:
         """Images as in the last epoch, which has the size that is evaluated also where earlier ones have not."""
         first = (self.recipe.epochs - 1) * self.batches.steps
         return (self.batches(first + number)[0] for number in range(min(STATISTICS_BATCHES, self.batches.steps)))
-
-    def record(self) -> keras.Model:
-        """The trained network in float32, on raw inputs."""
-        network = build(self.recipe, self.splits.spec, "float32")
-        network.set_weights(self.model.get_weights())
-        raw, view = self.splits.spec.shape, self.recipe.augmentation.view_shape(self.splits.spec.shape)
-        if raw == view:
-            return network
-        pixels = keras.Input(raw, dtype="uint8", name="raw_pixels")
-        side = self.recipe.augmentation.resize
-        x = keras.layers.Resizing(side, side, name="resize")(pixels) if side else pixels
-        x = keras.layers.CenterCrop(*view[:2], name="middle_patch")(x)
-        return keras.Model(pixels, network(x), name=f"{network.name}_on_raw_pixels")
-
-
-def build(recipe: Recipe, spec: Spec, policy: str) -> keras.Model:
-    """A recipe's untrained network under a dtype policy, for images as the augmentation leaves them.
-
-    Raises:
-        BadInput: Keras does not know one of the hyperparameters, or they do not fit the data.
-    """
-    seen = replace(spec, shape=recipe.augmentation.view_shape(spec.shape))
-    with _policy(policy):
-        try:
-            return recipe.model.build(seen)
-        except (ValueError, TypeError, LookupError) as error:
-            raise BadInput(f"can't be built ({reason(error)})", "--model", "check its hyperparameters") from None
-
-
-@contextmanager
-def _policy(name: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def _set_trainable(model: keras.Model, pattern: str, built: set[str]) -> None:
-    """Let the layers learn whose names the pattern is found in; without one those that do as the model was built."""
-    for layer in model.layers:
-        layer.trainable = bool(re.search(pattern, layer.name)) if pattern else layer.name in built
-    if not model.trainable_variables:
-        names = ", ".join(layer.name for layer in model.layers)
-        raise BadInput(f"no layer's name has {pattern!r}", "--stages", f"the layers are {names}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines import command
+
 if TYPE_CHECKING:
     import keras
     import pandas as pd
@@ -34,10 +36,19 @@ class Report:
 
 
 def console() -> Console:
-    """Where a stage talks to its user: a terminal of its real width, else lines that are not folded early."""
+    """Where a stage talks to its user: a terminal of its real width, else lines that are not folded early.
+
+    When nobody reads any more, of a pipe into ``head`` say, it falls silent and the work goes on: hours of training
+    must not end with the program that shows them.
+    """
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
+    class Talk(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            command.silence(sys.stdout)
+
+    return Talk(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
 
 
 def nowhere() -> Console:

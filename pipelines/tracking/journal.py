@@ -40,7 +40,7 @@ class Journal:
         self.folder = folder
         self._lock = FileLock(folder / "lock")
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0.5)  # longer than anybody takes to see whether it is held
         except Timeout:
             raise BadInput("is being recorded by another process", f"run {folder.name}", "wait for its end") from None
         self.header = read_header(folder)
@@ -56,26 +56,24 @@ class Journal:
 
     def _read(self) -> list[dict]:
         path = self.folder / RECORDS
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        if lines and not lines[-1].endswith(b"\n"):
-            os.truncate(path, sum(map(len, lines[:-1])))
-            lines.pop()
-        try:
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise BadInput(f"is damaged ({reason(error)})", path, "remove the line") from None
+        records, length = _parse(path)
+        if path.exists() and path.stat().st_size > length:
+            os.truncate(path, length)
+        return records
 
     def append(self, kind: str, **content: object) -> None:
         """Write one record, to the disk itself, before anybody can send it."""
         record = {"kind": kind, "at": time.time(), **content}
         with self.changed:
-            with (self.folder / RECORDS).open("a", encoding="utf-8") as file:
-                end = file.tell()
+            # Without a buffer: one that a full disk leaves half written would be written on when the file is closed.
+            with (self.folder / RECORDS).open("ab", buffering=0) as file:
+                end, rest = file.tell(), (json.dumps(record, ensure_ascii=False) + "\n").encode()
                 try:
-                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
-                    sync(file)
+                    while rest:
+                        rest = rest[file.write(rest) :]
+                    os.fsync(file.fileno())
                 except OSError:  # a full disk: what was written of it must not garble the next one
-                    os.truncate(file.fileno(), end)
+                    file.truncate(end)
                     raise
             self.records.append(record)
             self.changed.notify_all()
@@ -108,8 +106,7 @@ class Journal:
     @property
     def status(self) -> str:
         """The last status that was recorded."""
-        found = [record["status"] for record in self.records if record["kind"] == "status"]
-        return found[-1] if found else "RUNNING"
+        return _last_status(self.records)
 
     def release(self) -> None:
         """Let another process open it."""
@@ -142,19 +139,35 @@ def is_open(folder: Path) -> bool:
     return False
 
 
+def read_status(folder: Path) -> str:
+    """The last status that a run recorded, whoever may be recording it."""
+    return _last_status(_parse(folder / RECORDS)[0])
+
+
+def _last_status(records: list[dict]) -> str:
+    found = [record["status"] for record in records if record["kind"] == "status"]
+    return found[-1] if found else "RUNNING"
+
+
+def _parse(path: Path) -> tuple[list[dict], int]:
+    """The whole records of a journal and the bytes that they take."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    try:
+        return [json.loads(line) for line in lines], sum(map(len, lines))
+    except ValueError as error:
+        raise BadInput(f"is damaged ({reason(error)})", path, "remove the line") from None
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a kill leaves the old one or the new one."""
     draft = path.with_name(path.name + ".new")
     with draft.open("w", encoding="utf-8") as file:
         file.write(text)
-        sync(file)
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(path)
-
-
-def sync(file: object) -> None:
-    """Bring a file's content to the disk."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _read_count(path: Path) -> int:
@@ -164,10 +177,16 @@ def _read_count(path: Path) -> int:
         return 0
 
 
-def folders(place: Path) -> list[Path]:
-    """The folders of all runs that have one, the newest first."""
-    found = [path.parent for path in place.glob(f"*/{HEADER}")]
-    return sorted(found, key=lambda folder: read_header(folder)["started"], reverse=True)
+def headers(place: Path) -> dict[Path, dict]:
+    """What ``run.json`` says in the folders of all runs that have one, the newest first."""
+    found = {}
+    for path in place.glob(f"*/{HEADER}"):
+        try:
+            found[path.parent] = read_header(path.parent)
+        except BadInput:
+            if path.exists():  # else its run has just finished
+                raise
+    return dict(sorted(found.items(), key=lambda item: item[1]["started"], reverse=True))
 
 
 def remove(folder: Path) -> None:

@@ -41,6 +41,8 @@ class Outbox(threading.Thread):
         self.client = store.client()
         self.fault = ""
         """Why the last attempt failed; empty when it did not."""
+        self.refused = False
+        """Whether the store is there and won't have the records: of a deleted run, say."""
         self._ending = self._given_up = False
 
     def run(self) -> None:
@@ -55,7 +57,7 @@ class Outbox(threading.Thread):
             else:
                 if failures >= SAID_AFTER:
                     self._say("takes records again")
-                failures, self.fault = 0, ""
+                failures, self.fault, self.refused = 0, "", False
 
     def _wait_for_records(self) -> bool:
         journal = self.journal
@@ -65,6 +67,8 @@ class Outbox(threading.Thread):
 
     def _failed(self, error: Exception, failures: int) -> None:
         self.fault = store.plain(error)
+        # Never for good: a proxy may say so while the server starts, and a deleted run can be restored.
+        self.refused = failures >= SAID_AFTER and store.refuses(error)
         if failures == SAID_AFTER:
             self._say(f"{self.fault}; training goes on, records wait in {self.journal.folder}")
         if self._ending:
@@ -88,7 +92,7 @@ class Outbox(threading.Thread):
             self.join(0.05)
             if journal.sent != progress or not self.fault:
                 progress, deadline = journal.sent, time.monotonic() + patience
-            elif time.monotonic() > deadline:
+            elif self.refused or time.monotonic() > deadline:
                 self._given_up = True
                 break
         return journal.sent == len(journal.records)
@@ -181,18 +185,26 @@ def _send_model(journal: Journal, client: object, records: list[dict]) -> None:
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     run = client.get_run(journal.header["id"])
-    number = run.info.experiment_id
-    known = client.search_logged_models([number], f"source_run_id = '{run.info.run_id}'")
-    model = next((model for model in known if model.name == "model"), None)
+    linked = [output.model_id for output in run.outputs.model_outputs]
+    model = next(iter(_models(client, run, linked)), None)
     if model is None:
-        model = client.create_logged_model(number, name="model", source_run_id=run.info.run_id)
-    if model.status == LoggedModelStatus.READY:
-        return
-    with environment.saved_model(journal.folder / "model", run.info.run_id, model) as folder:
-        client.log_model_artifacts(model.model_id, str(folder))
-    if model.model_id not in [output.model_id for output in run.outputs.model_outputs]:
-        client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
-    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        model = client.create_logged_model(run.info.experiment_id, name="model", source_run_id=run.info.run_id)
+    if model.status != LoggedModelStatus.READY:
+        with environment.saved_model(journal.folder / "model", run.info.run_id, model) as folder:
+            client.log_model_artifacts(model.model_id, str(folder))
+        if model.model_id not in linked:
+            client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    # A server that hung may have done later what it was asked before: a second model, which nobody has filled.
+    for other in _models(client, run, [model.model_id])[1:]:
+        client.delete_logged_model(other.model_id)
+
+
+def _models(client: object, run: object, first: list[str]) -> list:
+    """The run's models in the store, those of these ids first, then the oldest."""
+    found = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    ours = [model for model in found if model.name == "model"]
+    return sorted(ours, key=lambda model: (model.model_id not in first, model.creation_timestamp, model.model_id))
 
 
 SENDERS = {

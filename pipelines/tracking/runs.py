@@ -146,10 +146,10 @@ def start(
         tags = resolve_tags({**tags, **environment.code_tags()})
         made = store.patiently(lambda: client.create_run(number, int(began * 1000), tags, name))
         known = {"id": made.info.run_id, "name": name, "experiment": experiment, "store": store.public(store.uri())}
-        journal.create(place / made.info.run_id, {**known, "started": began, "tags": tags, **header})
+        journal.create(
+            place / made.info.run_id, {**known, "started": began, "tags": tags, "params": dict(params), **header}
+        )
     with _recording(place / made.info.run_id, console) as run:
-        run.params(params)
-        run.text("environment.txt", environment.versions())
         yield run
 
 
@@ -159,6 +159,9 @@ def resume(folder: Path, console: Console) -> Iterator[Run]:
     store.connect()
     with _recording(folder, console) as run:
         run.status("RUNNING")
+        failures = [r["values"]["failure"] for r in run.journal.records if "failure" in r.get("values", {})]
+        if failures:
+            run.tags({"failure": f"overcome: {failures[-1].removeprefix('overcome: ')}"})
         yield run
 
 
@@ -174,8 +177,10 @@ def append(recorded: Recorded, console: Console) -> Iterator[Run]:
         records = journal.Journal(folder)
     sender = outbox.Outbox(records, console)
     sender.start()
-    yield Run(records)
-    _close(records, sender, console, outbox.PATIENCE, done=True)
+    try:
+        yield Run(records)
+    finally:
+        _close(records, sender, console, outbox.PATIENCE, done=True)
 
 
 @contextmanager
@@ -188,6 +193,10 @@ def _recording(folder: Path, console: Console) -> Iterator[Run]:
     sender.start()
     watch.start()
     try:
+        if not run.has("params"):  # a process may have been killed before
+            run.params(records.header["params"])
+        if not run.has("artifact", path="environment.txt"):
+            run.text("environment.txt", environment.versions())
         yield run
         watch.stop()
         run.status("FINISHED")

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from data.errors import BadInput, reason
 
@@ -21,6 +20,17 @@ Result = TypeVar("Result")
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Lets MLflow open its pages for training runs, not those for language models."""
+
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; the library's own 120 are long for the end of a run to wait
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # who asks again here looks first whether the last time has worked
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it shows a password in the address
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+"""Of MLflow's client, where its user has not set them."""
+
+AWAY = ("Max retries exceeded", "Connection refused", "timed out", "Connection aborted", "Connection reset")
+"""What HTTP clients say of a server that is down, or goes down while it is asked."""
 
 
 def uri() -> str:
@@ -42,9 +52,8 @@ def connect() -> object:
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback beside what it raises
-    # The library's defaults wait for minutes on a server that is away.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     import mlflow
 
     try:
@@ -81,8 +90,8 @@ def faults() -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
-        do = "free space or permissions there, start that server, or change MLFLOW_TRACKING_URI"
-        raise BadInput(plain(error), public(uri()), do) from None
+        do = "start that server" if uri().startswith("http") else "free space or permissions there"
+        raise BadInput(plain(error), public(uri()), f"{do}, or change MLFLOW_TRACKING_URI") from None
 
 
 @contextmanager
@@ -109,17 +118,27 @@ def patiently(ask: Callable[[], Result], seconds: float = 120.0) -> Result:
 
 def public(address: str) -> str:
     """An address without the user and password it may hold."""
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.netloc else address
+    return re.sub(r"^([\w+.-]+://)(?!/).*@", r"\1", address)
 
 
 def plain(error: Exception) -> str:
     """What a store's client raised, in a few words without a password."""
-    text = reason(error)
-    if "Max retries exceeded" in text or "Connection refused" in text or "timed out" in text:
+    text = str(error).replace(uri(), public(uri())).partition("(Background on this error")[0]
+    text = re.sub(r"//[^/\s]*@", "//", text)
+    answered = re.search(r"too many (\d+) error responses", text)
+    if answered:
+        return f"can't be used: it answers with HTTP status {answered[1]}"
+    if any(words in text for words in AWAY):
         return "can't be reached"
-    text = text.partition(" (Background on this error")[0]
-    return f"can't be used: {re.sub(r'//[^/@ ]*@', '//', text)}"
+    return f"can't be used: {reason(Exception(text.strip() or type(error).__name__))}"
+
+
+def refuses(error: Exception) -> bool:
+    """Whether a store is there and will not have what it was given: asking again does not help by itself."""
+    status = getattr(getattr(error, "response", None), "status_code", None)  # of an artifact
+    if status is None and hasattr(error, "get_http_status_code"):
+        status = error.get_http_status_code()
+    return status is not None and 400 <= status < 500 and status not in (408, 429)
 
 
 def database() -> Path:
@@ -135,7 +154,7 @@ def _create(client: object) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(path.name + ".lock")):
-            client.search_experiments(max_results=1)
+            patiently(lambda: client.search_experiments(max_results=1))
     except OSError as error:
         raise BadInput(f"can't be written ({error.strerror})", path.parent, "free space or permissions") from None
     if not os.access(path, os.W_OK):

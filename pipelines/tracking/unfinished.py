@@ -8,10 +8,10 @@ from data.errors import BadInput
 from pipelines.tracking import journal, outbox, store
 
 
-def folders() -> list[Path]:
-    """The folders of this store's runs that lie on this machine, the newest first."""
+def headers() -> dict[Path, dict]:
+    """The folders of this store's runs that lie on this machine, and what each is; the newest first."""
     here = store.public(store.uri())
-    return [folder for folder in journal.folders(store.unfinished()) if journal.read_header(folder)["store"] == here]
+    return {folder: header for folder, header in journal.headers(store.unfinished()).items() if header["store"] == here}
 
 
 def find(reference: str, recipe: str) -> Path:
@@ -24,12 +24,11 @@ def find(reference: str, recipe: str) -> Path:
     Raises:
         BadInput: there is none.
     """
-    known = {folder: journal.read_header(folder) for folder in folders()}
-    trainings = {folder: header for folder, header in known.items() if header.get("continues")}
+    trainings = {folder: header for folder, header in headers().items() if header.get("continues")}
     if reference == "last":
         # A member of a group goes on with its group.
         mine = [f for f, header in trainings.items() if header["recipe_name"] == recipe and not header.get("group")]
-        mine = [folder for folder in mine if not journal.is_open(folder)]
+        mine = [folder for folder in mine if not has_finished(folder) and not journal.is_open(folder)]
         if not mine:
             what = f"there is no unfinished run of {recipe} on this machine"
             raise BadInput(what, "RESUME=last", f"start one: make train-{recipe}")
@@ -45,25 +44,25 @@ def find(reference: str, recipe: str) -> Path:
         )
     if header.get("group"):
         raise BadInput("belongs to a group", f"RESUME={reference}", f"continue that: RESUME={header['group']}")
+    if has_finished(found[0]):
+        raise BadInput("has finished", f"RESUME={reference}", "make sync sends what has not arrived of it")
     return found[0]
 
 
 def members(group: str) -> list[Path]:
     """The folders of a group's unfinished runs."""
-    return [folder for folder in folders() if journal.read_header(folder).get("group") == group]
+    return [folder for folder, header in headers().items() if header.get("group") == group]
 
 
 def has_finished(folder: Path) -> bool:
     """Whether only the sending of a run's records is left to do."""
-    records = journal.Journal(folder)
-    records.release()
-    return records.status == "FINISHED"
+    return journal.read_status(folder) == "FINISHED"
 
 
 def send(folder: Path) -> tuple[int, bool]:
     """Send what waits in a run's folder, and remove the folder if nobody will go on from it.
 
-    A run whose process died without a word is recorded as KILLED.
+    A run whose process died without a word is recorded as KILLED when it was last heard of.
 
     Returns:
         The number of records sent, and whether the run can be continued.
@@ -75,7 +74,8 @@ def send(folder: Path) -> tuple[int, bool]:
     try:
         continues = bool(records.header.get("continues"))
         if continues and records.status == "RUNNING":
-            records.append("status", status="KILLED")
+            last = max((record["at"] for record in records.records), default=records.header["started"])
+            records.append("status", status="KILLED", at=last)
         waiting = len(records.records) - records.sent
         outbox.send_all(records)
         continues = continues and records.status != "FINISHED"

@@ -1,0 +1,111 @@
+"""Groups of seeds: what they say together, that each is what it is alone, that a killed one goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pipelines import train
+from pipelines.reports import seeds
+from pipelines.training import TIMES
+
+ROOT = Path(__file__).resolve().parents[1]
+ASKED = ("digits-mlp", "--epochs", "150", "--deterministic")
+
+
+def runs(condition):
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    client = mlflow.MlflowClient()
+    numbers = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(numbers, condition, order_by=["attributes.start_time ASC"])
+
+
+def history(run):
+    client, skipped = mlflow.MlflowClient(), ("system/", *TIMES)
+    names = [name for name in run.data.metrics if not name.startswith(skipped)]
+    return {name: [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, name)] for name in names}
+
+
+def test_a_killed_group_goes_on_and_each_seed_is_what_it_is_alone(store, run_stage, tmp_path):
+    command = [sys.executable, "-u", "-m", "pipelines.train", *ASKED, "--seeds", "2"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    second = False
+    for line in process.stdout:
+        second = second or "seed 2, 2 of 2" in line
+        if second and line.startswith("epoch 20/"):
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)  # ends when the training has: its parent's death is its SIGTERM
+    states = [run.info.status for run in runs("tags.`mlflow.parentRunId` != ''")]
+    assert states == ["FINISHED", "KILLED"]
+
+    status, out, err = run_stage(train, "digits-mlp", "--resume", "last")
+    assert status == 0, err
+    assert "seed 1, 1 of 2" not in out
+    (group,) = runs("tags.group = 'seeds'")
+    children = runs(f"tags.`mlflow.parentRunId` = '{group.info.run_id}'")
+    assert [run.info.status for run in [group, *children]] == ["FINISHED"] * 3
+    assert [run.data.params["seed"] for run in children] == ["1", "2"]
+
+    accuracies = [run.data.metrics["test/accuracy"] for run in children]
+    low, high = stats.t.interval(0.95, 1, np.mean(accuracies), stats.sem(accuracies))
+    expected = [np.mean(accuracies), np.std(accuracies, ddof=1), min(accuracies), max(accuracies), low, high]
+    kinds = ("mean", "std", "min", "max", "low", "high")
+    assert [group.data.metrics[f"test/accuracy.{kind}"] for kind in kinds] == pytest.approx(expected)
+    curve = history(group)["val/loss.mean"]
+    assert [step for step, _ in curve] == list(range(1, 151))
+    both = [dict(history(run)["val/loss"]) for run in children]
+    assert curve[9][1] == pytest.approx(np.mean([one[10] for one in both]))
+    table = pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{group.info.run_id}/seeds.parquet"))
+    assert list(table["run"]) == [run.info.run_id for run in children]
+    assert not list((tmp_path / "runs" / "unfinished").iterdir())
+
+    alone = [sys.executable, "-m", "pipelines.train", *ASKED, "--seed", "2"]
+    subprocess.run(alone, cwd=ROOT, check=True, capture_output=True)
+    (single,) = [run for run in runs("params.seed = '2'") if "mlflow.parentRunId" not in run.data.tags]
+    assert single.data.tags["weights.sha256"] == children[1].data.tags["weights.sha256"]
+    assert history(single) == history(children[1])
+
+
+def test_a_seed_that_fails_fails_its_group(store, run_stage):
+    flags = ("--optimizer.name", "sgd", "--optimizer.learning-rate", "1e30")
+    status, _, err = run_stage(train, "digits-mlp", "--epochs", "2", "--seeds", "2", *flags)
+    assert status == 1
+    assert err.splitlines()[-1].startswith("failed: ")
+    assert "seed 1" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    (group,) = runs("tags.group = 'seeds'")
+    assert group.info.status == "FAILED"
+    assert len(runs("")) == 2
+
+
+def test_one_seed_has_no_spread(run_stage):
+    status, _, err = run_stage(train, "digits-mlp", "--seeds", "1")
+    assert status == 2
+    assert err.count("\n") == 1
+
+
+def test_statistics_are_those_of_student():
+    values = [0.91, 0.93, 0.94, 0.9]
+    found = seeds.statistics(values)
+    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    assert (found["min"], found["max"], found["mean"]) == pytest.approx((0.9, 0.94, 0.92))
+    assert found["std"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_curves_end_with_the_shortest_training():
+    histories = [[{"val/loss": 1.0}, {"val/loss": 2.0}, {"val/loss": 9.0}], [{"val/loss": 3.0}, {"val/loss": 4.0}]]
+    assert [epoch["val/loss"]["mean"] for epoch in seeds.curve_statistics(histories)] == [2.0, 3.0]
+
+
+def test_a_run_s_own_interval_is_not_averaged():
+    finals = [{"test/accuracy": 0.9, "test/accuracy_low": 0.8}, {"test/accuracy": 0.8, "test/accuracy_low": 0.7}]
+    assert list(seeds.final_statistics(finals)) == ["test/accuracy"]

@@ -1,0 +1,108 @@
+"""Trainings against a real MLflow server on loopback that is killed and started again."""
+
+import shutil
+import threading
+import time
+
+import mlflow
+import pytest
+
+from benchmarks.server import Server, inspect, runs
+from pipelines import recipes, settings, sync, train
+from pipelines.tracking import outbox
+
+EPOCHS = 40
+SLOW = ("digits-mlp", "--epochs", EPOCHS, "--batch-size", 8, "--model.units", 512, 512)
+QUICK = ("digits-mlp", "--epochs", EPOCHS)
+
+BY_EPOCH = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "learning_rate", "epoch_seconds"}
+FINAL = {f"test/{name}" for name in ("accuracy", "top3_accuracy", "top5_accuracy", "macro_f1", "loss", "ece")}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, empty_store):
+    server = Server(tmp_path_factory.mktemp("server"))
+    shutil.copy(empty_store, server.folder / "mlflow.db")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(running, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", running.uri)
+    monkeypatch.setenv("RUNS_FOLDER", str(tmp_path / "unfinished"))
+    monkeypatch.setattr(outbox, "PATIENCE", 3.0)
+    yield running
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    mlflow.set_registry_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def after_epoch(number, folder, act):
+    """Do something in the background as soon as a run that is recorded in a folder has had so many epochs."""
+
+    def wait():
+        while not any(f'"step": {number}}}' in path.read_text() for path in folder.glob("*/journal.jsonl")):
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def complete(run):
+    """Whether a run holds everything once."""
+    found = inspect(mlflow.MlflowClient(), run, run, EPOCHS)
+    assert (found.lost, found.doubled) == ([], [])
+    assert set(run.data.metrics) >= BY_EPOCH | FINAL | {"examples_per_second", "train_seconds", "parameters"}
+    assert set(run.data.params) == set(settings.flatten(settings.to_dict(recipes.find("digits-mlp"))))
+    assert {"weights.sha256", "model", "data.sha256"} <= set(run.data.tags)
+    files = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert {"recipe.json", "data.json", "environment.txt", "predictions.parquet", "figures"} <= files
+    assert len(mlflow.MlflowClient().list_artifacts(run.info.run_id, "figures")) >= 5
+
+
+def test_a_server_that_goes_and_comes_back_in_mid_training_costs_nothing(server, run_stage, tmp_path):
+    back = []
+
+    def restart():
+        server.kill()
+        time.sleep(2)
+        server.start()
+        back.append(time.time())
+
+    thread = after_epoch(3, tmp_path / "unfinished", restart)
+    status, out, err = run_stage(train, *SLOW)
+    thread.join()
+    assert (status, err) == (0, "")
+    assert out.count(f"{server.uri}: can't be reached; training goes on") == 1
+    assert out.count(f"{server.uri}: takes records again") == 1
+    assert "Traceback" not in out
+    run = runs(mlflow.MlflowClient())[-1]
+    complete(run)
+    assert run.info.end_time > back[0] * 1000
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_what_a_server_missed_that_stayed_away_is_sent_by_sync(server, run_stage, tmp_path):
+    thread = after_epoch(3, tmp_path / "unfinished", server.kill)
+    status, out, err = run_stage(train, *QUICK)
+    ended = time.time()
+    thread.join()
+    assert (status, err) == (0, "")
+    last = out.splitlines()[-1]
+    assert last.startswith(f"{server.uri}: can't be reached; ")
+    assert "make sync sends them" in last
+    status, out, err = run_stage(sync)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    server.start()
+    status, out, err = run_stage(sync)
+    assert (status, err) == (0, "")
+    assert "complete" in out
+    run = runs(mlflow.MlflowClient())[-1]
+    complete(run)
+    assert run.info.end_time <= ended * 1000
+    status, out, _ = run_stage(sync)
+    assert (status, out) == (0, f"{server.uri}: nothing waits to be sent\n")
+    complete(runs(mlflow.MlflowClient())[-1])

@@ -1,0 +1,118 @@
+"""Running a recorded training again."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from pipelines import reproduce, train
+from pipelines.tracking import environment, recorded
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK = ("digits-mlp", "--epochs", "2")
+
+
+def newest():
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    client = mlflow.MlflowClient()
+    numbers = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(numbers, order_by=["attributes.start_time DESC"])[0]
+
+
+@pytest.fixture
+def trained(store, run_stage):
+    status, _, err = run_stage(train, *QUICK)
+    assert status == 0, err
+    return newest()
+
+
+def test_a_deterministic_training_comes_out_the_same_bit_for_bit(store):
+    subprocess.run(
+        [sys.executable, "-m", "pipelines.train", *QUICK, "--deterministic"], cwd=ROOT, check=True, capture_output=True
+    )
+    first = newest()
+    again = [sys.executable, "-m", "pipelines.reproduce", first.info.run_id]
+    done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "the same bit for bit" in done.stdout
+    second = newest()
+    assert second.data.tags["reproduces"] == first.info.run_id
+    assert second.data.tags["reproduction"] == "identical"
+    assert second.data.tags["weights.sha256"] == first.data.tags["weights.sha256"]
+    assert second.data.tags["threads"] == first.data.tags["threads"]
+
+
+def test_without_other_seeds_nothing_is_claimed(trained, run_stage):
+    status, out, err = run_stage(reproduce, "last")
+    assert status == 0, err
+    assert "too few runs with other seeds" in out
+    assert newest().data.tags["reproduction"] == "unknown"
+
+
+def test_the_spread_of_other_seeds_decides(trained, run_stage, monkeypatch):
+    for seed in (2, 3):
+        assert run_stage(train, *QUICK, "--seed", seed)[0] == 0
+    status, out, _ = run_stage(reproduce, trained.info.run_id)
+    assert status == 0
+    assert "within the spread of 3 seeds" in out
+    assert newest().data.tags["reproduction"] == "within the spread"
+
+    history = recorded.Recorded.history
+
+    def other_history(run):
+        found = history(run)
+        return {**found, "test/loss": [(step, value - 5) for step, value in found["test/loss"]]}
+
+    monkeypatch.setattr(recorded.Recorded, "history", other_history)
+    status, _, err = run_stage(reproduce, trained.info.run_id)
+    assert status == 1
+    assert "test/loss differ by more than 3 seeds explain" in err
+    assert newest().data.tags["reproduction"] == "different"
+
+
+def test_one_changed_value_is_a_difference():
+    from pipelines.training import Outcome
+
+    outcome = Outcome("id", "name", 1, {"test/accuracy": 0.9, "train_seconds": 3.0}, [{"val/loss": 0.5}], "weights")
+    metrics = {"test/accuracy": [(0, 0.9)], "train_seconds": [(0, 2.0)], "val/loss": [(1, 0.5)]}
+    assert reproduce._exactly(metrics, "weights", outcome)[0] == "identical"
+    assert reproduce._exactly(metrics, "others", outcome)[0] == "different"
+    verdict, line = reproduce._exactly({**metrics, "val/loss": [(1, 0.5000001)]}, "weights", outcome)
+    assert verdict == "different"
+    assert "val/loss at step 1" in line
+
+
+def test_other_code_is_said(trained, run_stage, monkeypatch):
+    monkeypatch.setattr(environment, "code_tags", lambda: {"git.commit": "f" * 40, "git.dirty": "false"})
+    status, out, _ = run_stage(reproduce, "last")
+    assert status == 0
+    assert "here is ffffffffffff" in out
+
+
+def test_other_versions_are_said():
+    text = environment.versions().replace("keras==", "keras==0.0.")
+    line = environment.differences(environment.code_tags(), text)[-1]
+    assert "keras==0.0." in line
+    assert environment.differences(environment.code_tags(), environment.versions()) in (
+        [],
+        ["files differ from the commit, then"],
+    )
+
+
+def test_other_data_are_refused(trained, run_stage, monkeypatch):
+    tags = recorded.Recorded.tags
+    monkeypatch.setattr(recorded.Recorded, "tags", lambda run: {**tags(run), "data.sha256": "0" * 64})
+    status, _, err = run_stage(reproduce, "last")
+    assert status == 2
+    assert "not the data" in err
+    assert err.count("\n") == 1
+
+
+def test_what_is_no_finished_training_is_refused(store, run_stage):
+    assert run_stage(train, "digits-mlp", "--overfit-one-batch")[0] == 0
+    status, _, err = run_stage(reproduce, newest().info.run_id)
+    assert status == 2
+    assert "no finished training" in err
