@@ -1,13 +1,13 @@
-"""Is a training that was killed at any moment, and then continued, the same bit for bit as an undisturbed one?
+"""Trainings that are killed at any moment and continued, compared bit for bit with an undisturbed one.
 
 usage: python -m benchmarks.kill [--kills 100] [--parallel 2] [--seed 1]
 
 A short deterministic training (dropout, augmentation, averaged weights; a checkpoint every 50 ms) runs undisturbed.
 The same command is then started once for each kill, struck by SIGKILL at a random moment, and continued by
 ``--resume`` in a new process. A third of the kills are aimed at the writing of a checkpoint, a tenth each at start-up
-and at evaluation, the others at any moment of the training; the table counts them by what the dead process left on the
-disk. Weights and every metric but times must be equal bit for bit, and nothing may be lost, doubled or left behind.
-Status 1 if anything is. All runs are in one MLflow database, as a user's are.
+and at evaluation, the others at any step; the table counts them by what the dead process left on the disk. Weights and
+every metric but times must be equal bit for bit, and nothing may be lost, doubled or left behind. Status 1 if anything
+is. All runs are in one MLflow database, as a user's are.
 """
 
 from __future__ import annotations
@@ -20,134 +20,114 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
-from benchmarks.server import inspect
+from benchmarks.server import ROOT, inspect
 from pipelines import command, reports
 from pipelines.fitting import checkpoints
 from pipelines.tracking import journal
 from pipelines.training import TIMES
 
-ROOT = Path(__file__).resolve().parents[1]
+EPOCHS, STEPS = 12, 143
 
-EPOCHS = 12
-
-TRAINING = ("digits-mlp", "--deterministic", "--epochs", str(EPOCHS), "--batch-size", "8")
-TRAINING += ("--model.units", "256", "256", "--model.dropout", "0.3", "--augmentation.crop", "1")
-TRAINING += ("--optimizer.ema", "0.99")
+TRAINING = f"train digits-mlp --deterministic --epochs {EPOCHS} --batch-size 8 --model.units 256 256".split()
+TRAINING += ["--model.dropout", "0.3", "--augmentation.crop", "1", "--optimizer.ema", "0.99"]
 
 CHILD = """
 import sys
-from pipelines import command, train
+from importlib import import_module
+from pipelines import command
 from pipelines.fitting import checkpoints
 checkpoints.INTERVAL = 0.05
-command.main(train.main)
+command.main(import_module(f"pipelines.{sys.argv.pop(1)}").main)
 """
-"""The command itself, but for the pace of its checkpoints."""
+"""A stage as its command runs it, but for the pace of its checkpoints."""
 
-START, NEW, WRITE, WITHIN, BETWEEN, EVALUATION, AFTER = PLACES = (
+NO_RUN, START, WRITE, WITHIN, BETWEEN, EVALUATION, AFTER = PLACES = (
     "start-up, before there is a run",
     "start-up, before the first checkpoint",
     "within the writing of a checkpoint",
     "training, last checkpoint within an epoch",
     "training, last checkpoint at an epoch's end",
     "evaluation and recording",
-    "after the end, while the run's folder is removed",
+    "after the end, before all was sent",
 )
-"""Where a kill struck, by what is on the disk afterwards."""
+"""Where a kill strikes."""
 
 
 @dataclass
 class Options:
-    """How many kills."""
+    """How many kills, how many trainings at once, and the seed of the moments."""
 
     kills: int = 100
     parallel: int = 2
-    """Trainings at once."""
     seed: int = 1
-    """Of the moments."""
 
 
-@dataclass
 class Training:
-    """One training, from its first process to its last."""
+    """One training in a folder of its own, from its first process to its last."""
 
-    folder: Path
-    """Where its journal and checkpoints lie."""
-    place: str = ""
-    """Where it was struck."""
-    run: str = ""
-    """Id of the run that it finished as."""
-    faults: list[str] = field(default_factory=list)
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.place = folder, ""
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        """Start a process of it."""
+        """Start a process."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "RUNS_FOLDER": str(self.folder / "unfinished")}
         with (self.folder / "output").open("ab") as file:
-            return subprocess.Popen(
-                [sys.executable, "-c", CHILD, *arguments],
-                env={**os.environ, "RUNS_FOLDER": str(self.folder / "unfinished")},
-                cwd=ROOT,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
+            output = {"stdout": file, "stderr": subprocess.STDOUT}
+            return subprocess.Popen([sys.executable, "-c", CHILD, *arguments], env=environment, cwd=ROOT, **output)
 
-    def any(self, pattern: str) -> list[Path]:
-        """What there is of this name in its runs' folders."""
+    def find(self, pattern: str) -> list[Path]:
+        """What there is of this name in its run's folder."""
         return list((self.folder / "unfinished").glob(f"*/{pattern}"))
 
-    def trained(self) -> bool:
-        """Whether its last epoch is behind it."""
-        return any("weights.sha256" in path.read_text() for path in self.any(journal.RECORDS))
+    def step(self) -> int:
+        """The step of its newest checkpoint."""
+        return max((int(path.stem) for path in self.find("checkpoints/*.npz")), default=0)
 
-    def finish(self, process: subprocess.Popen) -> None:
-        """Wait for a process that is to finish the training."""
-        status = process.wait(timeout=600)
-        if status:
-            self.faults.append(f"ended with status {status}:\n{self.said()[-2000:]}")
+    def trained(self) -> bool:
+        """Whether its last step is behind it."""
+        return any("weights.sha256" in path.read_text() for path in self.find(journal.RECORDS))
 
     def said(self) -> str:
-        """What its processes have printed."""
+        """What it has printed."""
         return (self.folder / "output").read_text(errors="replace")
 
     def look(self) -> str:
-        """Where a kill struck it."""
-        if not self.any(journal.HEADER):
-            return AFTER if "; see make ui" in self.said() else START
-        if self.any("checkpoints/*.new") or len(self.any("checkpoints/*.npz")) > checkpoints.KEPT:
+        """Where a kill struck it, by what is on the disk."""
+        if not self.find(journal.HEADER):
+            return AFTER if "; see make ui" in self.said() else NO_RUN
+        if self.find("checkpoints/*.new") or len(self.find("checkpoints/*.npz")) > checkpoints.KEPT:
             return WRITE
         if self.trained():
-            return EVALUATION
-        state = checkpoints.Checkpoints(self.any("checkpoints")[0]).latest()
-        if state is None:
-            return NEW
-        return WITHIN if state.position.in_epoch else BETWEEN
+            ended = journal.read_status(self.find(journal.HEADER)[0].parent) == "FINISHED"
+            return AFTER if ended else EVALUATION
+        if not self.step():
+            return START
+        return WITHIN if self.step() % STEPS else BETWEEN
 
-
-@dataclass
-class Pace:
-    """Seconds that the parts of an undisturbed training take."""
-
-    start: float
-    training: float
-    evaluation: float
-
-
-def undisturbed(training: Training) -> Pace:
-    """Carry out the training that the others are compared with."""
-    times, process = [time.monotonic()], training.start(*TRAINING)
-    for reached in (lambda: training.any("checkpoints/*.npz"), training.trained):
-        wait(process, reached, 0.02)
-        times.append(time.monotonic())
-    training.finish(process)
-    times.append(time.monotonic())
-    return Pace(*(later - earlier for earlier, later in pairwise(times)))
+    def strike(self, aim: str, pace: list[float], chance: random.Random) -> bool:
+        """Start it, and kill it at a random moment of what is aimed at; False where it had ended by itself."""
+        process, step = self.start(*TRAINING), chance.randrange(EPOCHS * STEPS)
+        if aim == START:
+            time.sleep(chance.uniform(0, pace[0]))
+        elif aim == EVALUATION:
+            wait(process, self.trained, 0.02)
+            time.sleep(chance.uniform(0, pace[1]))
+        else:
+            wait(process, lambda: self.step() > step or self.trained(), 0.005)
+            time.sleep(chance.uniform(0, 0.1))
+        if aim == WRITE:
+            wait(process, lambda: self.find("checkpoints/*.new"), 0.0005)
+            time.sleep(chance.uniform(0, 0.002))
+        process.kill()
+        return process.wait() < 0
 
 
 def wait(process: subprocess.Popen, reached: Callable[[], object], between: float) -> None:
@@ -156,121 +136,91 @@ def wait(process: subprocess.Popen, reached: Callable[[], object], between: floa
         time.sleep(between)
 
 
-def strike(training: Training, process: subprocess.Popen, aim: str, pace: Pace, chance: random.Random) -> bool:
-    """Kill a process at a random moment of what is aimed at; False where it had ended by itself."""
-    if aim == START:
-        time.sleep(chance.uniform(0, pace.start))
-    elif aim == EVALUATION:
-        wait(process, training.trained, 0.01)
-        time.sleep(chance.uniform(0, pace.evaluation))
-    else:
-        wait(process, lambda: training.any("checkpoints/*.npz"), 0.01)
-        time.sleep(chance.uniform(0, pace.training))
-    if aim == WRITE:
-        wait(process, lambda: training.any("checkpoints/*.new"), 0.0005)
-        time.sleep(chance.uniform(0, 0.002))
-    process.kill()
-    return process.wait() < 0
+def undisturbed(training: Training) -> list[float]:
+    """Carry out a training; returns the seconds until its first checkpoint, and from its last step to its end."""
+    times, process = [time.monotonic()], training.start(*TRAINING)
+    for reached in (training.step, training.trained, lambda: False):
+        wait(process, reached, 0.02)
+        times.append(time.monotonic())
+    return [times[1] - times[0], times[3] - times[2]]
 
 
-def kill_and_continue(folder: Path, aim: str, pace: Pace, seed: str) -> Training:
-    """Carry out a training that is killed once."""
-    chance, training = random.Random(seed), Training(folder)
-    process = training.start(*TRAINING)
-    while not strike(training, process, aim, pace, chance):  # too late: again, at another moment
-        shutil.rmtree(folder)
-        process = training.start(*TRAINING)
+def kill_and_continue(folder: Path, aim: str, pace: list[float], seed: str) -> Training:
+    """Carry out a training that is killed once, and do then what its user would."""
+    training, chance = Training(folder), random.Random(seed)
+    while not training.strike(aim, pace, chance):
+        shutil.rmtree(folder)  # it was too late: again, at another moment
     training.place = training.look()
-    runs = [path.parent.name for path in training.any(journal.HEADER)]
-    if training.place != AFTER:
-        training.finish(training.start(TRAINING[0], "--resume", *runs) if runs else training.start(*TRAINING))
+    runs = [path.parent.name for path in training.find(journal.HEADER)]
+    again = ["train", "digits-mlp", "--resume", *runs] if runs else TRAINING
+    training.start(*(["sync"] if training.place == AFTER else again)).wait()
     return training
 
 
-def compare(client: object, training: Training, like: Training) -> None:
-    """Add to a training's faults whatever differs from the undisturbed one."""
-    training.run = (re.findall("run ([0-9a-f]{32}); see", training.said()) or [""])[-1]
-    if not training.run:
-        training.faults.append("has not finished")
+def faults(client: object, training: Training, like: Training) -> Iterator[str]:
+    """What is wrong with a training, beside an undisturbed one."""
+    ids = [re.findall("run ([0-9a-f]{32}); see", one.said())[-1:] for one in (training, like)]
+    if not all(ids):
+        yield f"has not finished: {training.said()[-2000:]}"
         return
-    run, other = client.get_run(training.run), client.get_run(like.run)
+    run, other = (client.get_run(number) for (number,) in ids)
     found = inspect(client, run, other, EPOCHS)
     # The machine's load is measured every ten seconds, if a process lives that long.
-    training.faults += [f"lost: {name}" for name in found.lost if not name.startswith("system/")]
-    training.faults += [f"doubled: {name}" for name in found.doubled]
+    yield from (f"lost {name}" for name in found.lost if not name.startswith("system/"))
+    yield from (f"doubled {name}" for name in found.doubled)
     if run.data.tags.get("weights.sha256") != other.data.tags["weights.sha256"]:
-        training.faults.append("other weights")
+        yield "other weights"
     for name in other.data.metrics:
         if not name.startswith(("system/", *TIMES)):
-            mine, others = history(client, training, name), history(client, like, name)
-            training.faults += [f"{name}: {a}, not {b}" for a, b in zip(mine, others, strict=False) if a != b][:1]
-    if (training.folder / "unfinished" / training.run).exists():
-        training.faults.append("its folder is left")
+            histories = (client.get_metric_history(number, name) for (number,) in ids)
+            values = (sorted((point.step, point.value) for point in points) for points in histories)
+            yield from (
+                f"{name}: {mine}, not {others}" for mine, others in zip(*values, strict=False) if mine != others
+            )
+    if (training.folder / "unfinished" / run.info.run_id).exists():
+        yield "its folder is left"
 
 
-def history(client: object, training: Training, name: str) -> list[tuple[int, float]]:
-    """Steps and values of a metric."""
-    return sorted((point.step, point.value) for point in client.get_metric_history(training.run, name))
-
-
-def aims(kills: int) -> list[str]:
-    """What each kill is aimed at."""
-    some = max(kills // 10, 1)
-    special = [WRITE] * -(-kills // 3) + [START] * some + [EVALUATION] * some
-    return (special + [WITHIN] * max(kills - len(special), 0))[:kills]
-
-
-def carry_out(options: Options, folder: Path, console: object) -> list[Training]:
-    """Train undisturbed, then kill and compare; returns the killed trainings."""
-    import mlflow
-
+def carry_out(options: Options, folder: Path, client: object, console: object) -> Iterator[tuple[str, bool]]:
+    """Train undisturbed, then kill and compare; gives for each kill where it struck, and whether all is equal."""
     like = Training(folder / "undisturbed")
     pace = undisturbed(like)
-    client = mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    compare(client, like, like)
-    if like.faults:
-        raise command.RunFailed(f"the undisturbed training: {'; '.join(like.faults)}")
-    console.print(
-        f"undisturbed: {pace.start:.1f} s to the first checkpoint, {pace.training:.1f} s, {pace.evaluation:.1f} s"
-    )
+    if found := list(faults(client, like, like)):
+        raise command.RunFailed(f"the undisturbed training: {found}")
+    some = max(options.kills // 10, 1)
+    aims = [WRITE] * (options.kills // 3) + [START] * some + [EVALUATION] * some
+    aims += [WITHIN] * (options.kills - len(aims))
     with ThreadPoolExecutor(options.parallel) as pool:
-        started = [
+        waiting = [
             pool.submit(kill_and_continue, folder / str(number), aim, pace, f"{options.seed}/{number}")
-            for number, aim in enumerate(aims(options.kills), start=1)
+            for number, aim in enumerate(aims, start=1)
         ]
-        killed = []
-        for number, done in enumerate(as_completed(started), start=1):
+        for done in as_completed(waiting):
             training = done.result()
-            killed.append(training)
-            compare(client, training, like)
-            verdict = "; ".join(training.faults) or "equal"
-            console.print(f"{number} of {options.kills}, kill {training.folder.name}: {training.place}: {verdict}")
-    return killed
+            found = list(faults(client, training, like))
+            said = "; ".join(found) or "equal"
+            console.print(f"kill {training.folder.name}: {training.place}: {said}", soft_wrap=True)
+            yield training.place, not found
 
 
 def main(arguments: list[str]) -> None:
     options = command.parse(Options, arguments, "python -m benchmarks.kill", __doc__)
     command.start_backend()  # quietly; models are loaded here
+    import mlflow
+
     console, start = reports.console(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
         os.environ["DATA_CACHE"] = f"{folder}/cache"
-        import mlflow
-
         mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
-        killed = carry_out(options, Path(folder), console)
-    table = Table(title=f"{options.kills} kills, {time.monotonic() - start:.0f} s", title_justify="left")
-    for column in ("where the kill struck", "kills", "equal"):
-        table.add_column(column, justify="left" if column.startswith("where") else "right")
-    for place in PLACES:
-        here = [training for training in killed if training.place == place]
-        table.add_row(place, str(len(here)), str(sum(not training.faults for training in here)))
-    equal = sum(not training.faults for training in killed)
-    table.add_section()
-    table.add_row("all", str(len(killed)), str(equal))
+        struck = list(carry_out(options, Path(folder), mlflow.MlflowClient(), console))
+    table = Table("where the kill struck", "kills", "equal", title=f"{time.monotonic() - start:.0f} s")
+    for name in (*PLACES, "all"):
+        equal = [same for place, same in struck if name in (place, "all")]
+        table.add_row(name, str(len(equal)), str(sum(equal)))
     console.print(table)
-    if equal < options.kills:
-        raise command.RunFailed(f"{options.kills - equal} of {options.kills} continued trainings differ")
+    if not all(same for _, same in struck):
+        raise command.RunFailed("not every continued training is equal to the undisturbed one")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,10 @@
-"""The one kind of error that a user's input can cause."""
+"""The one kind of error that a user's input can cause, and what can be said of others."""
+
+import errno
+import re
+
+ENVIRONMENT_ERRORS = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM, errno.EDQUOT, errno.EFBIG}
+"""Faults of the machine that its user can mend: full disks and missing permissions."""
 
 
 class BadInput(Exception):  # noqa: N818 - it is raised for what a user gave, it does not report a fault of ours
@@ -17,3 +23,12 @@ def reason(error: BaseException) -> str:
     """An exception's text on one line, or its class where it has none; at most 300 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def disk_fault(error: OSError) -> str:
+    """What is wrong with the disk or its permissions; empty where an error is about something else."""
+    if error.errno in ENVIRONMENT_ERRORS:
+        return error.strerror
+    # NumPy keeps to itself why it could not write all of an array.
+    short = error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error))
+    return f"no space, {error}" if short else ""

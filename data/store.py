@@ -19,7 +19,7 @@ import numpy as np
 
 from data import archives
 from data.download import fetch
-from data.errors import BadInput, reason
+from data.errors import BadInput, disk_fault, reason
 from data.spec import Arrays, Dataset
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -113,7 +113,7 @@ def _writing(place: Path) -> Iterator[None]:
         with FileLock(place / "lock"):
             yield
     except OSError as error:
-        what = f"can't be written ({error.strerror or reason(error)})"
+        what = f"can't be written ({disk_fault(error) or error.strerror or reason(error)})"
         do = "free space or permissions, or set DATA_CACHE to another folder"
         raise BadInput(what, error.filename or place, do) from None
 

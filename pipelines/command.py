@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
-from data.errors import BadInput, reason
+from data.errors import BadInput, disk_fault, reason
 
 QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # TensorFlow's remarks on its own build
@@ -23,9 +22,6 @@ QUIET = {
 CHATTY = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")
 for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
-
-ENVIRONMENT_ERRORS = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM, errno.EDQUOT, errno.EFBIG}
-"""Faults of the machine that its user can mend: full disks and missing permissions."""
 
 
 class RunFailed(Exception):  # noqa: N818
@@ -65,16 +61,17 @@ def main(stage: Callable[[list[str]], None]) -> None:
     except KeyboardInterrupt as error:
         _end(str(error) or "interrupted", getattr(error, "status", 130))
     except OSError as error:
-        if error.errno not in ENVIRONMENT_ERRORS:
+        fault = disk_fault(error)
+        if not fault:
             raise
-        _end(f"error: {error.filename or 'disk'}: {error.strerror}; free space or permissions", 2)
+        _end(f"error: {error.filename or 'disk'}: {fault}; free space or permissions", 2)
 
 
 def _end(line: str, status: int) -> None:
     for stream, text in ((sys.stdout, ""), (sys.stderr, line + "\n")):
         try:
             print(text, end="", file=stream, flush=True)
-        except BrokenPipeError:
+        except OSError:  # nobody reads it, or it goes to a full disk
             silence(stream)
     sys.exit(status)
 

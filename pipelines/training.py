@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import BadInput
+from data.errors import BadInput, disk_fault
 from pipelines import command, settings
 
 if TYPE_CHECKING:
@@ -232,10 +232,11 @@ def _resumable(run: Run, request: Request) -> Iterator[None]:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{run.name}: interrupted; {again}") from None
     except OSError as error:
-        if error.errno not in command.ENVIRONMENT_ERRORS:
+        fault = disk_fault(error)
+        if not fault:
             raise
         do = f"free space or permissions; {again}"
-        raise BadInput(f"can't be written ({error.strerror})", error.filename or run.folder, do) from None
+        raise BadInput(f"can't be written ({fault})", error.filename or run.folder, do) from None
 
 
 def _save(run: Run, fitted: Fitted, splits: Splits, output: str) -> Path:

@@ -257,6 +257,31 @@ def test_a_fault_in_few_words(text, said):
     assert where.plain(Exception(text)).endswith(said)
 
 
+def test_a_new_database_is_there_whole_or_not_at_all(monkeypatch):
+    made = []
+
+    class Client:
+        def __init__(self, address):
+            self.path = Path(address.removeprefix("sqlite:///"))
+
+        def search_experiments(self, max_results):
+            assert not list(self.path.parent.glob("*.new*"))
+            made.append(self.path)
+            self.path.with_name(self.path.name + "-journal").touch()
+            self.path.write_text("half" if len(made) == 1 else "whole")
+            if len(made) == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(mlflow, "MlflowClient", Client)
+    with pytest.raises(KeyboardInterrupt):
+        where._create()
+    assert not where.database().exists()
+    where._create()
+    where._create()
+    assert len(made) == 2
+    assert where.database().read_text() == "whole"
+
+
 @pytest.fixture
 def recorded(store, monkeypatch):
     """The journal of a run that has recorded one of each kind, which all have arrived."""

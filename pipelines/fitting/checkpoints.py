@@ -6,6 +6,7 @@ import json
 import os
 import time
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,9 @@ KEPT = 2
 
 INTERVAL = 120.0
 """Seconds between checkpoints within an epoch."""
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged archive raises; one flipped bit can make a member seem encrypted or compressed."""
 
 
 @dataclass
@@ -111,7 +115,7 @@ class Checkpoints:
         for path in self._paths():
             try:
                 return _read(path)
-            except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            except UNREADABLE as error:
                 faults[path] = reason(error)
         if faults:
             newest = next(iter(faults))
@@ -124,8 +128,11 @@ class Checkpoints:
 
 
 def _read(path: Path) -> State:
-    with np.load(path, allow_pickle=False) as archive:
+    # NumPy leaves a file open that it opens itself and finds to be no archive.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
+        if len(arrays) < len(archive.files):  # a damaged name can be that of another member
+            raise ValueError("two members have one name")
     described = json.loads(arrays.pop("description").item())
     epochs = [Epoch(**epoch) for epoch in described["position"].pop("epochs")]
     return State(Position(**described["position"], epochs=epochs), arrays, described["callbacks"])

@@ -122,9 +122,7 @@ class Trainer:
         position = self.position = replace(state.position) if state else Position()
         for number, epoch in enumerate(position.epochs, start=1):
             report(epoch.metrics, number, epoch.at)
-        full = self.recipe.augmentation.view_shape(self.splits.spec.shape)[0]
-        costs = [((size or full) / full) ** 2 for size in self.batches.image_sizes]
-        progress = Progress(self.console, self.batches.steps, costs, self.total, self.batches.batch_size)
+        progress = self._progress()
         interruptible = Interruptible()
         keeper = partial(
             Keeper,
@@ -146,11 +144,13 @@ class Trainer:
         finally:
             progress.stop()
             interruptible.release()
-        return Fitted(
-            ready_for_use(self.recipe, self.splits.spec, self.model.get_weights()),
-            [epoch.metrics for epoch in position.epochs],
-            position.seconds,
-        )
+        network = ready_for_use(self.recipe, self.splits.spec, self.model.get_weights())
+        return Fitted(network, [epoch.metrics for epoch in position.epochs], position.seconds)
+
+    def _progress(self) -> Progress:
+        full = self.recipe.augmentation.view_shape(self.splits.spec.shape)[0]
+        costs = [((size or full) / full) ** 2 for size in self.batches.image_sizes]
+        return Progress(self.console, self.batches.steps, costs, self.total, self.batches.batch_size)
 
     def _first_epoch(self, stage: int) -> int:
         return sum(earlier.epochs for earlier in self.recipe.stages[:stage])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data.errors import reason
 from pipelines import command
 
 if TYPE_CHECKING:
@@ -38,12 +39,19 @@ class Report:
 def console() -> Console:
     """Where a stage talks to its user: a terminal of its real width, else lines that are not folded early.
 
-    When nobody reads any more, of a pipe into ``head`` say, it falls silent and the work goes on: hours of training
-    must not end with the program that shows them.
+    When nobody reads any more, of a pipe into ``head`` say, or a log's disk is full, it falls silent and the work goes
+    on: hours of training must not end with what shows them.
     """
     from rich.console import Console
 
     class Talk(Console):
+        def _check_buffer(self) -> None:
+            try:
+                super()._check_buffer()
+            except OSError as error:
+                self.on_broken_pipe()
+                print(f"standard output: {reason(error)}; going on without it", file=sys.stderr)
+
         def on_broken_pipe(self) -> None:
             self.quiet = True
             command.silence(sys.stdout)

@@ -27,6 +27,9 @@ from data.errors import BadInput, reason
 
 HEADER, RECORDS, SENT = "run.json", "journal.jsonl", "sent"
 
+DONE = ".done"
+"""Ending of a folder that is being removed."""
+
 
 class Journal:
     """The records of one run; one process at a time may open it, which holds its lock until :meth:`release`."""
@@ -72,8 +75,9 @@ class Journal:
                     while rest:
                         rest = rest[file.write(rest) :]
                     os.fsync(file.fileno())
-                except OSError:  # a full disk: what was written of it must not garble the next one
+                except OSError as error:  # a full disk: what was written of it must not garble the next one
                     file.truncate(end)
+                    error.filename = file.name
                     raise
             self.records.append(record)
             self.changed.notify_all()
@@ -180,6 +184,8 @@ def _read_count(path: Path) -> int:
 def headers(place: Path) -> dict[Path, dict]:
     """What ``run.json`` says in the folders of all runs that have one, the newest first."""
     found = {}
+    for remnant in place.glob(f"*{DONE}"):
+        shutil.rmtree(remnant, ignore_errors=True)
     for path in place.glob(f"*/{HEADER}"):
         try:
             found[path.parent] = read_header(path.parent)
@@ -190,6 +196,7 @@ def headers(place: Path) -> dict[Path, dict]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a run's folder; what names it a run goes first, so that a kill leaves no half of one."""
-    (folder / HEADER).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a run's folder; renamed first, so that what a kill leaves of it is known as a remnant and goes next."""
+    remnant = folder.with_name(folder.name + DONE)
+    folder.replace(remnant)
+    shutil.rmtree(remnant, ignore_errors=True)

@@ -146,9 +146,12 @@ def start(
         tags = resolve_tags({**tags, **environment.code_tags()})
         made = store.patiently(lambda: client.create_run(number, int(began * 1000), tags, name))
         known = {"id": made.info.run_id, "name": name, "experiment": experiment, "store": store.public(store.uri())}
-        journal.create(
-            place / made.info.run_id, {**known, "started": began, "tags": tags, "params": dict(params), **header}
-        )
+        header = {**known, "started": began, "tags": tags, "params": dict(params), **header}
+        try:
+            journal.create(place / made.info.run_id, header)
+        except OSError:
+            client.delete_run(made.info.run_id)  # nobody could go on with it, or even end it
+            raise
     with _recording(place / made.info.run_id, console) as run:
         yield run
 

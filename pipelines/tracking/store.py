@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from data.errors import BadInput, reason
+from data.errors import BadInput, disk_fault, reason
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,11 +62,10 @@ def connect() -> object:
             # Left unset, every client of MLflow's looks for Spark anew: an import in each call and each thread, and
             # an interrupt within an import can leave the interpreter's import lock taken for good.
             mlflow.set_registry_uri(uri())
-            client = mlflow.MlflowClient()
             if uri().startswith("sqlite:"):
-                _create(client)
-            else:
-                client.search_experiments(max_results=1)
+                _create()
+            client = mlflow.MlflowClient()
+            patiently(lambda: client.search_experiments(max_results=1))
             return client
     except BadInput:
         raise
@@ -101,7 +100,8 @@ def writable(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         do = "free space or permissions, or set RUNS_FOLDER to another folder"
-        raise BadInput(f"can't be written ({error.strerror or reason(error)})", error.filename or place, do) from None
+        fault = disk_fault(error) or error.strerror or reason(error)
+        raise BadInput(f"can't be written ({fault})", error.filename or place, do) from None
 
 
 def patiently(ask: Callable[[], Result], seconds: float = 120.0) -> Result:
@@ -123,8 +123,9 @@ def public(address: str) -> str:
 
 def plain(error: Exception) -> str:
     """What a store's client raised, in a few words without a password."""
-    text = str(error).replace(uri(), public(uri())).partition("(Background on this error")[0]
+    text = re.split(r"\[SQL:|\(Background on this error", str(error).replace(uri(), public(uri())))[0]
     text = re.sub(r"//[^/\s]*@", "//", text)
+    text = re.sub(r"^\(raised as a result of [^)]*\) ", "", text)
     answered = re.search(r"too many (\d+) error responses", text)
     if answered:
         return f"can't be used: it answers with HTTP status {answered[1]}"
@@ -146,17 +147,27 @@ def database() -> Path:
     return Path(uri().removeprefix("sqlite:///"))
 
 
-def _create(client: object) -> None:
-    """Make and migrate the database, one process at a time: MLflow's own first migration is a race."""
+def _create() -> None:
+    """Make the database where there is none: one process at a time, and whole or not at all.
+
+    MLflow's own way is a race between processes, and what a kill leaves of it nobody can use any more.
+    """
+    import mlflow
     from filelock import FileLock
 
     path = database()
+    draft = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(path.name + ".lock")):
-            patiently(lambda: client.search_experiments(max_results=1))
+            if not path.exists():
+                for left in path.parent.glob(draft.name + "*"):
+                    left.unlink()
+                mlflow.MlflowClient(f"sqlite:///{draft}").search_experiments(max_results=1)
+                draft.replace(path)
     except OSError as error:
-        raise BadInput(f"can't be written ({error.strerror})", path.parent, "free space or permissions") from None
+        do = "free space or permissions, or set MLFLOW_TRACKING_URI to another store"
+        raise BadInput(f"can't be written ({error.strerror})", error.filename or path.parent, do) from None
     if not os.access(path, os.W_OK):
         raise BadInput("may not be written", path, "change its permissions")
 

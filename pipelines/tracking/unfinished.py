@@ -73,7 +73,8 @@ def send(folder: Path) -> tuple[int, bool]:
     records = journal.Journal(folder)
     try:
         continues = bool(records.header.get("continues"))
-        if continues and records.status == "RUNNING":
+        started_here = records.header.get("continues") is not False  # else more was written into a run that had ended
+        if started_here and records.status == "RUNNING":
             last = max((record["at"] for record in records.records), default=records.header["started"])
             records.append("status", status="KILLED", at=last)
         waiting = len(records.records) - records.sent
