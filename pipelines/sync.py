@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
             faults.append(f"{header['name']}: {store.plain(error)}")
             table.add_row(header["name"], "0", store.plain(error))
             continue
-        again = f"make train-{header.get('recipe_name')} RESUME={header['id']}"
+        again = f"make train-{header.get('recipe_name')} RESUME={header.get('group') or header['id']}"
         table.add_row(header["name"], str(sent), f"to go on: {again}" if continues else "complete")
     console.print(table if table.row_count else f"{store.public(store.uri())}: nothing waits to be sent")
     if faults:
