@@ -1,22 +1,19 @@
 """Where each dataset comes from and how it becomes arrays. ``load`` is the only door.
 
-A dataset is added by writing one file here with a tuple ``DATASETS`` of :class:`data.spec.Dataset`.
+A dataset is added by writing one file here with a tuple ``DATASETS`` of :class:`data.dataset.Dataset`.
 """
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from data import store
+from data.dataset import Dataset
 from data.download import Unreachable
 from data.errors import BadInput
-from data.spec import DataConfig, Dataset, Spec, Split, Splits
-
-SPLIT_SEED = 0
-"""Which examples are kept for validation never depends on a run's seed, so that runs can be compared."""
+from data.spec import DataConfig, Spec, Split, Splits
 
 
 @cache
@@ -41,6 +38,9 @@ def find(name: str) -> Dataset:
 def ingest(name: str, path: Path | None = None) -> dict:
     """Bring a dataset into the cache, from a local copy if a path is given; returns its manifest."""
     dataset = find(name)
+    if "path" in dataset.choices:
+        dataset = dataset.configured(DataConfig(name, path=str(path or "")))
+        return store.ingest(dataset, "local", dataset.path)
     if dataset.draw:
         if path is not None:
             raise BadInput("is embedded and takes no copy", name, "leave FROM= out")
@@ -62,16 +62,17 @@ def load(config: DataConfig) -> Splits:
     """
     dataset, source, manifest, notice = _resolve(config)
     arrays = store.open_arrays(dataset, source, manifest)
-    spec = Spec(dataset.task, dataset.shape, dataset.classes, tuple(manifest["mean"]), tuple(manifest["deviation"]))
-    official = Split(arrays["x_train"], np.asarray(arrays["y_train"]))
-    train, val = _cut(official.labels, config)
-    test = Split(arrays["x_test"], np.asarray(arrays["y_test"]))
-    return Splits(spec, official.take(train), official.take(val), test, manifest, notice)
+    return replace(dataset.splits(arrays, manifest, config), notice=notice)
 
 
 def _resolve(config: DataConfig) -> tuple[Dataset, str, dict, str]:
     """Which dataset is used, its source, its manifest, and a notice if it stands in for another."""
-    dataset = find(config.name)
+    dataset = find(config.name).configured(config)
+    if dataset.path:
+        if config.source not in ("auto", "local"):
+            raise BadInput(f"has no {config.source} source", dataset.path, "leave --data.source out")
+        manifest = store.unchanged(dataset) or store.ingest(dataset, "local", dataset.path)
+        return dataset, "local", manifest, ""
     if dataset.draw:
         if config.source in ("official", "local"):
             raise BadInput(f"has no {config.source} source", dataset.name, "it is embedded: leave --data.source out")
@@ -103,30 +104,6 @@ def _stand_in(dataset: Dataset, why: str) -> tuple[Dataset, str, dict, str]:
         f"for the real data: make ingest-{dataset.name} FROM=path"
     )
     return (*_ready(find(name), "embedded")[:3], notice)
-
-
-def _cut(labels: np.ndarray, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Rows for training and for validation, both in rising order, each class in its proportion."""
-    rows = np.arange(len(labels))
-    amount, classes = config.validation, len(np.unique(labels))
-    count = round(amount * len(rows)) if 0 < amount < 1 else int(amount) if np.isfinite(amount) else -1
-    if amount < 0 or (amount >= 1 and amount != count) or (amount and not classes <= count <= len(rows) - classes):
-        what = f"--data.validation {amount:g} can't be cut from {len(rows)} examples"
-        raise BadInput(what, config.name, "give a fraction below 1, a count, or 0")
-    train, val = _stratified(rows, labels, count) if count else (rows, rows[:0])
-    if config.limit not in (0, len(train)) and not classes <= config.limit <= len(train) - classes:
-        what = f"--data.limit {config.limit} does not fit {len(train)} training examples of {classes} classes"
-        raise BadInput(what, config.name, f"give {classes} to {len(train) - classes}, or 0 for all")
-    if config.limit not in (0, len(train)):
-        train = _stratified(train, labels[train], len(train) - config.limit)[0]
-    return train, val
-
-
-def _stratified(rows: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.model_selection import train_test_split
-
-    kept, cut = train_test_split(rows, test_size=count, stratify=labels, random_state=SPLIT_SEED)
-    return np.sort(kept), np.sort(cut)
 
 
 __all__ = ["BadInput", "DataConfig", "Spec", "Split", "Splits", "datasets", "find", "ingest", "load"]

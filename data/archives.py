@@ -7,7 +7,7 @@ import tarfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,6 +71,19 @@ def members(path: Path, wanted: set[str]) -> dict[str, bytes]:
     if missing:
         raise BadInput(f"holds no {', '.join(missing)}", path, "give the publisher's archive as it came")
     return found
+
+
+def zipped(path: Path, wanted: Callable[[str], bool], limit: int) -> dict[str, bytes]:
+    """The contents of the files of a zip archive whose names are wanted, if they have no more bytes than the limit.
+
+    Nothing is written to disk, and no member gives more bytes than its header claims.
+    """
+    with reading(path), zipfile.ZipFile(path) as archive:
+        chosen = [member for member in archive.infolist() if not member.is_dir() and wanted(member.filename)]
+        size = sum(member.file_size for member in chosen)
+        if size > limit:
+            raise ValueError(f"its files claim {size} bytes, of {limit} at most")
+        return {member.filename: archive.read(member) for member in chosen}
 
 
 class _ArraysOnly(pickle.Unpickler):

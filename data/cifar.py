@@ -12,7 +12,8 @@ import numpy as np
 
 from data import archives
 from data.errors import BadInput
-from data.spec import Arrays, Dataset, Remote
+from data.images import ImageDataset
+from data.spec import Arrays, Remote
 
 ADDRESS = "https://www.cs.toronto.edu/~kriz/"
 
@@ -75,7 +76,7 @@ def _decode_binary(content: bytes, path: Path, head: int) -> tuple[np.ndarray, n
 
 
 DATASETS = (
-    Dataset(
+    ImageDataset(
         name="cifar10",
         shape=(32, 32, 3),
         classes=CIFAR10,
@@ -96,7 +97,7 @@ DATASETS = (
         ),
         fallback="cifar10-standin",
     ),
-    Dataset(
+    ImageDataset(
         name="cifar100",
         shape=(32, 32, 3),
         classes=CIFAR100,

@@ -3,7 +3,8 @@
 import numpy as np
 
 from data import standin
-from data.spec import Arrays, Dataset
+from data.images import ImageDataset
+from data.spec import Arrays
 
 
 def read_digits() -> Arrays:
@@ -29,14 +30,14 @@ def read_digits() -> Arrays:
 
 
 DATASETS = (
-    Dataset(
+    ImageDataset(
         name="digits",
         shape=(8, 8, 1),
         classes=tuple("0123456789"),
         counts={"train": 1_433, "test": 364},
         draw=read_digits,
     ),
-    Dataset(
+    ImageDataset(
         name="cifar10-standin",
         shape=(32, 32, 3),
         classes=standin.CLASSES,

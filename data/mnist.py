@@ -7,7 +7,8 @@ from pathlib import Path
 
 from data import archives
 from data.errors import BadInput
-from data.spec import Arrays, Dataset, Remote
+from data.images import ImageDataset
+from data.spec import Arrays, Remote
 
 FILES = {
     "x_train": "train-images-idx3-ubyte",
@@ -50,7 +51,7 @@ FASHION = (
 FASHION_ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
 DATASETS = (
-    Dataset(
+    ImageDataset(
         name="mnist",
         shape=(28, 28, 1),
         classes=tuple("0123456789"),
@@ -64,7 +65,7 @@ DATASETS = (
         ),
         fallback="digits",
     ),
-    Dataset(
+    ImageDataset(
         name="fashion_mnist",
         shape=(28, 28, 1),
         classes=FASHION,

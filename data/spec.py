@@ -1,14 +1,13 @@
 """What a dataset looks like to the rest of the code: its configuration, its description, its splits."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-"""x_train, y_train, x_test, y_test: images uint8 (N, H, W, C); labels uint8 (N,)."""
+"""x_train, y_train, x_test, y_test where there is an official test set, else x, y: images uint8 (N, H, W, C), texts
+str (N,); labels integers (N,)."""
 
 
 class Source(Protocol):
@@ -26,29 +25,44 @@ class DataConfig:
     """Which data a run reads and how much of it."""
 
     name: str
-    """Dataset: cifar10, cifar100, svhn, svhn-extra, mnist, fashion_mnist, digits, cifar10-standin."""
+    """Dataset: cifar10, cifar100, svhn, svhn-extra, mnist, fashion_mnist, digits, cifar10-standin; names, surnames;
+    csv or folder, which lie at --data.path."""
     source: Literal["auto", "official", "local", "embedded"] = "auto"
     """Where from; auto: the ingested local copy, else the official one, else the embedded stand-in."""
     validation: float = 0.1
     """Part of the training set kept for validation: a fraction if below 1, else a count; 0 for none."""
     limit: int = 0
     """Train on this many examples only, drawn by class; 0 for all."""
+    path: str = ""
+    """csv: a file of texts and labels; folder: a directory of images."""
+    split: int = 0
+    """Seed of the test set, 20 % of the data, where they come without an official one."""
+    fold: bool = False
+    """Texts: letters without their marks."""
+    size: int = 64
+    """folder: side in pixels that images are brought to."""
 
 
 @dataclass(frozen=True)
 class Spec:
     """What a model must know about its data."""
 
-    task: str
-    """classification, sequence or autoencoding."""
-    shape: tuple[int, ...]
-    """Shape of one example; images (height, width, channels)."""
+    kind: str
+    """images or text."""
     classes: tuple[str, ...]
     """Class names; a label is an index into them."""
+    shape: tuple[int, ...] = ()
+    """Images: height, width, channels."""
     mean: tuple[float, ...] = ()
-    """Mean of each channel over the training set, on the scale 0 to 1."""
+    """Images: mean of each channel over the training set, on the scale 0 to 1."""
     deviation: tuple[float, ...] = ()
-    """Standard deviation of each channel, on the scale 0 to 1."""
+    """Images: standard deviation of each channel, on the scale 0 to 1."""
+    vocabulary: tuple[str, ...] = ()
+    """Text: the characters of the training texts. That of index i has id i + 2; 0 is padding, 1 any other one."""
+    fold: bool = False
+    """Text: letters lose their marks before they are looked up."""
+    longest: int = 0
+    """Text: characters of the longest training text."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +77,6 @@ class Remote:
     def name(self) -> str:
         """The file's name."""
         return self.url.rsplit("/", 1)[-1]
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """One dataset: what it must look like, and how it is had."""
-
-    name: str
-    shape: tuple[int, int, int]
-    classes: tuple[str, ...]
-    counts: Mapping[str, int]
-    """Number of examples of ``train`` and ``test``."""
-    read: Callable[[Path], Arrays] | None = None
-    """Reads the publisher's file, or the folder that holds the publisher's files."""
-    remotes: tuple[Remote, ...] = ()
-    draw: Callable[[], Arrays] | None = None
-    """Makes an embedded dataset out of what is installed."""
-    fallback: str = ""
-    """The embedded dataset that takes over when the official one can't be had."""
-    task: str = "classification"
 
 
 @dataclass(frozen=True)
@@ -121,9 +116,9 @@ class Splits:
     spec: Spec
     train: Split
     val: Split
-    """Cut from the official training set; may be empty."""
+    """Cut from the training set; may be empty."""
     test: Split
-    """The official test set, untouched."""
+    """The official test set, untouched; where there is none, what ``DataConfig.split`` cuts."""
     manifest: dict = field(default_factory=dict)
     """Where the arrays come from and their checksums; see :mod:`data.store`."""
     notice: str = ""

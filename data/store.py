@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from data import archives
+from data.dataset import Dataset, checksum
 from data.download import fetch
 from data.errors import BadInput, disk_fault, reason
-from data.spec import Arrays, Dataset
+from data.spec import Arrays
 
-KEYS = ("x_train", "y_train", "x_test", "y_test")
-
-MANIFEST = {"name", "origin", "read", "version", "sha256", "test_sha256", "arrays", "counts", "mean", "deviation"}
+MANIFEST = {"name", "origin", "read", "version", "arrays", "classes"}
 """What every manifest holds and later stages read."""
 
 CACHE = Path(__file__).resolve().parent / "cache"
@@ -32,7 +31,7 @@ CACHE = Path(__file__).resolve().parent / "cache"
 
 def folder(dataset: Dataset, source: str) -> Path:
     """Where the versions of a dataset from one source lie; DATA_CACHE names another place than data/cache."""
-    return Path(os.environ.get("DATA_CACHE") or CACHE) / dataset.name / source
+    return Path(os.environ.get("DATA_CACHE") or CACHE) / dataset.place / source
 
 
 def ingest(dataset: Dataset, source: str, path: Path | None = None) -> dict:
@@ -50,15 +49,11 @@ def ingest(dataset: Dataset, source: str, path: Path | None = None) -> dict:
     """
     place = folder(dataset, source)
     with _writing(place):
-        arrays, origin, checksums = _read(dataset, source, path, place)
-        _check(dataset, arrays, origin)
-        manifest = _describe(dataset, source, origin, checksums, arrays)
+        raw, origin, checksums = _read(dataset, source, path, place)
+        arrays, described = dataset.arrange(raw, origin)
+        manifest = _describe(dataset, source, origin, checksums, arrays) | described
         known = read_manifest(dataset, source)
-        if (
-            known
-            and all(known[key] == manifest[key] for key in ("version", "read", "origin"))
-            and _intact(place, manifest)
-        ):
+        if known and {**known, "ingested": manifest["ingested"]} == manifest and _intact(place, manifest):
             return known
         _write(place, manifest, arrays)
         return manifest
@@ -69,7 +64,7 @@ def read_manifest(dataset: Dataset, source: str) -> dict | None:
     path = folder(dataset, source) / "manifest.json"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(manifest, dict) or not set(manifest) >= MANIFEST:
+        if not isinstance(manifest, dict) or not set(manifest) >= MANIFEST | dataset.described:
             raise ValueError("not a manifest of this version")
         return manifest
     except FileNotFoundError:
@@ -78,18 +73,27 @@ def read_manifest(dataset: Dataset, source: str) -> dict | None:
         raise BadInput(f"can't be read ({reason(error)})", path, "remove it and ingest again") from None
 
 
+def unchanged(dataset: Dataset) -> dict | None:
+    """The manifest of the user's own data, if they are in the cache as they lie at their path now."""
+    known = read_manifest(dataset, "local")
+    if known is None or not _intact(folder(dataset, "local"), known):
+        return None
+    with archives.reading(dataset.path):
+        return known if known["read"] == dataset.checksums(dataset.path) else None
+
+
 def open_arrays(dataset: Dataset, source: str, manifest: dict) -> Arrays:
     """The cached arrays, mapped into memory, after checking that they are what the manifest says."""
     place = folder(dataset, source) / manifest["version"]
     arrays = {}
-    for key in KEYS:
+    for key, described in manifest["arrays"].items():
         path = place / f"{key}.npy"
-        again = f"run make ingest-{dataset.name} again"
+        again = f"run {dataset.ingestion} again"
         try:
             arrays[key] = np.load(path, mmap_mode="r", allow_pickle=False)
         except archives.DAMAGED as error:
             raise BadInput(f"can't be read ({reason(error)})", path, again) from None
-        if digest(arrays[key]) != manifest["arrays"][key]["sha256"]:
+        if digest(arrays[key]) != described["sha256"]:
             raise BadInput("differs from its checksum", path, again)
     return arrays
 
@@ -118,100 +122,37 @@ def _writing(place: Path) -> Iterator[None]:
         raise BadInput(what, error.filename or place, do) from None
 
 
-def _read(dataset: Dataset, source: str, path: Path | None, place: Path) -> tuple[Arrays, str, dict[str, str]]:
-    """Arrays, where they come from, and the SHA-256 of each file that was read."""
+def _read(dataset: Dataset, source: str, path: Path | None, place: Path) -> tuple[object, str, dict[str, str]]:
+    """What was read, where it comes from, and the SHA-256 of each file that was read."""
     if source == "embedded":
         return dataset.draw(), "drawn or bundled by the installed code", {}
     if source == "official":
         with tempfile.TemporaryDirectory(dir=place, prefix="download-") as aside:
             files = [fetch(remote, Path(aside)) for remote in dataset.remotes]
-            arrays = dataset.read(Path(aside))
-            return arrays, dataset.remotes[0].url, {file.name: _sha256(file) for file in files}
+            raw = dataset.read(Path(aside))
+            return raw, dataset.remotes[0].url, {file.name: checksum(file) for file in files}
     if not path.exists():
-        raise BadInput("no such file or folder", path, "check FROM=")
-    if path.is_dir() and (path / "train").is_dir():
-        return archives.read_folder(path, dataset.classes, dataset.shape), str(path.resolve()), {}
-    arrays = archives.read_npz(path) if path.suffix == ".npz" else dataset.read(path)
-    return arrays, str(path.resolve()), {file.name: _sha256(file) for file in _files(dataset, path)}
-
-
-def _files(dataset: Dataset, path: Path) -> list[Path]:
-    """The files that a local copy consists of: the publisher's by their names, else what the path names."""
-    place = path if path.is_dir() else path.parent
-    published = [place / remote.name for remote in dataset.remotes if (place / remote.name).is_file()]
-    if path in published or (published and path.is_dir()):
-        return published
-    return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check(dataset: Dataset, arrays: Arrays, origin: str) -> None:
-    """Bring shapes and types into our form where nothing is lost by it; refuse everything else."""
-    for split in ("train", "test"):
-        images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
-        count, shape = dataset.counts[split], dataset.shape
-        if images.ndim == 3 and shape[2] == 1:
-            images = images[..., None]
-        if labels.ndim == 2 and labels.shape[1] == 1:
-            labels = labels[:, 0]
-        if images.dtype != np.uint8:
-            raise BadInput(f"x_{split} is {images.dtype}, not uint8", origin, "store the original bytes 0 to 255")
-        if images.shape != (count, *shape):
-            raise BadInput(f"x_{split} has shape {images.shape}, not {(count, *shape)}", origin, "give all of it")
-        if labels.shape != (count,) or labels.dtype.kind not in "iu":
-            raise BadInput(f"y_{split} is {labels.dtype} {labels.shape}, not {count} integers", origin, "check it")
-        wrong = np.flatnonzero((labels < 0) | (labels >= len(dataset.classes)))
-        if len(wrong):
-            found = f"y_{split}[{wrong[0]}] is {labels[wrong[0]]}, outside 0 to {len(dataset.classes) - 1}"
-            raise BadInput(found, origin, f"{len(wrong)} labels are out of range")
-        missing = sorted(set(range(len(dataset.classes))) - set(np.unique(labels).tolist()))
-        if missing:
-            raise BadInput(f"y_{split} has no example of {dataset.classes[missing[0]]}", origin, "give all classes")
-        arrays[f"x_{split}"], arrays[f"y_{split}"] = images, labels.astype(np.uint8)
+        raise BadInput("no such file or folder", path, "check the path")
+    return dataset.take(path), str(path.resolve()), dataset.checksums(path)
 
 
 def _describe(dataset: Dataset, source: str, origin: str, checksums: dict[str, str], arrays: Arrays) -> dict:
-    """The manifest: what a run records about its data."""
-    mean, deviation = _channel_statistics(arrays["x_train"])
+    """The manifest, what a run records about its data, but for what the kind of data adds to it."""
     described = {
         key: {"sha256": digest(array), "shape": list(array.shape), "dtype": str(array.dtype)}
         for key, array in arrays.items()
     }
-    version = hashlib.sha256("".join(described[key]["sha256"] for key in KEYS).encode()).hexdigest()[:16]
+    version = hashlib.sha256("".join(entry["sha256"] for entry in described.values()).encode()).hexdigest()[:16]
     return {
         "name": dataset.name,
-        "task": dataset.task,
+        "kind": dataset.kind,
         "source": source,
         "origin": origin,
         "read": checksums,
         "version": version,
-        "sha256": digest(arrays["x_train"], arrays["y_train"]),
-        "test_sha256": digest(arrays["x_test"], arrays["y_test"]),
         "arrays": described,
-        "classes": list(dataset.classes),
-        "counts": {
-            split: np.bincount(arrays[f"y_{split}"], minlength=len(dataset.classes)).tolist()
-            for split in ("train", "test")
-        },
-        "mean": mean,
-        "deviation": deviation,
         "ingested": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-
-
-def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel on the scale 0 to 1, exact: counted, not summed in floats."""
-    levels = np.arange(256) / 255
-    mean, deviation = [], []
-    for channel in range(images.shape[-1]):
-        share = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., 0].size
-        mean.append(float(share @ levels))
-        deviation.append(float(np.sqrt(share @ (levels - mean[-1]) ** 2)))
-    return mean, deviation
 
 
 def _intact(place: Path, manifest: dict) -> bool:
@@ -219,8 +160,8 @@ def _intact(place: Path, manifest: dict) -> bool:
     try:
         return all(
             digest(np.load(place / manifest["version"] / f"{key}.npy", mmap_mode="r", allow_pickle=False))
-            == manifest["arrays"][key]["sha256"]
-            for key in KEYS
+            == described["sha256"]
+            for key, described in manifest["arrays"].items()
         )
     except archives.DAMAGED:
         return False
@@ -234,9 +175,9 @@ def _write(place: Path, manifest: dict, arrays: Arrays) -> None:
     try:
         target = place / manifest["version"]
         if not _intact(place, manifest):  # else only its origin is new, and what others may be reading stays
-            for key in KEYS:
+            for key, array in arrays.items():
                 with (aside / f"{key}.npy").open("wb") as file:
-                    np.save(file, arrays[key])
+                    np.save(file, array)
                     _sync(file)
             shutil.rmtree(target, ignore_errors=True)
             aside.rename(target)

@@ -11,7 +11,8 @@ import numpy as np
 
 from data import archives
 from data.errors import BadInput
-from data.spec import Arrays, Dataset, Remote
+from data.images import ImageDataset
+from data.spec import Arrays, Remote
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
 
@@ -39,8 +40,8 @@ def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(images.transpose(3, 0, 1, 2)), (labels % 10).astype(np.uint8)
 
 
-def _dataset(name: str, train: tuple[str, ...], count: int) -> Dataset:
-    return Dataset(
+def _dataset(name: str, train: tuple[str, ...], count: int) -> ImageDataset:
+    return ImageDataset(
         name=name,
         shape=(32, 32, 3),
         classes=tuple("0123456789"),

@@ -3,7 +3,8 @@
 usage: python -m pipelines.ingest DATASET [--from PATH]
 
 PATH is the publisher's archive, an .npz with x_train, y_train, x_test, y_test, or a folder of
-train/CLASS/*.png and test/CLASS/*.png.
+train/CLASS/*.png and test/CLASS/*.png; for names a folder of ORIGIN.txt or a zip archive of one; for csv a file of
+texts and labels; for folder a folder CLASS/*.jpg.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Options:
     """What is ingested."""
 
     dataset: Annotated[str, tyro.conf.Positional]
-    """cifar10, cifar100, svhn, svhn-extra, mnist, fashion_mnist, digits or cifar10-standin."""
+    """cifar10, cifar100, svhn, svhn-extra, mnist, fashion_mnist, digits, cifar10-standin, names, surnames, csv or
+    folder."""
     path: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """A local copy; without it, the publisher's address."""
 

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import socket
 import time
 
@@ -254,3 +255,13 @@ def test_damaged_local_copy_is_not_replaced_by_another_source(local, cache):
     path = next((cache / "mnist" / "local").glob("*/x_train.npy"))
     path.write_bytes(path.read_bytes()[:-1])
     assert str(path) in refused(DataConfig("mnist"))
+
+
+def test_manifest_written_before_there_were_kinds_is_still_read(local, cache):
+    path = cache / "mnist" / "local" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest.pop("kind")
+    path.write_text(json.dumps(manifest | {"task": "classification"}))
+    splits = data.load(DataConfig("mnist"))
+    assert splits.spec.kind == "images"
+    assert splits.manifest["sha256"] == manifest["sha256"]
