@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     import keras
@@ -15,8 +15,14 @@ if TYPE_CHECKING:
 class Model:
     """Hyperparameters of an architecture."""
 
+    task: ClassVar[str] = "classification"
+    """What it is for: classification (of images), sequence (classification of texts), autoencoding."""
+
     def build(self, spec: Spec) -> keras.Model:
-        """The untrained network: raw pixels 0 to 255 in, shape (N, *spec.shape); float32 logits out, (N, classes).
+        """The untrained network.
+
+        For images raw pixels 0 to 255 in, shape (N, *spec.shape); for texts the numbers of their characters, int32
+        (N, length), see :mod:`data.text`. Classifiers have float32 logits out, (N, classes).
 
         Raises:
             BadInput: the architecture does not fit the data.
