@@ -11,11 +11,11 @@ LOCK := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements-gpu.lock || echo
 
 # Values reach the shell as its own variables, unexpanded, never as text of a command: an apostrophe, a dollar or a
 # space in a path is then harmless. ARGS is the exception: it is several words, quoted by the shell's rules.
-VALUES := ARGS FROM RUN PORT SEEDS RESUME
+VALUES := ARGS FROM RUN PORT SEEDS RESUME INPUT
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 
-.PHONY: help setup lint test ui evaluate reproduce sync
+.PHONY: help setup lint test ui evaluate predict reproduce sync
 .DEFAULT_GOAL := help
 
 #: help                         this list
@@ -67,6 +67,10 @@ reproduce: setup
 #: sync                         send what runs recorded while the store was away; list unfinished runs
 sync: setup
 	@$(MODULE) pipelines.sync
+
+#: predict RUN=... INPUT=...    ask a recorded model: a name, the path of an image, a .txt file with one a line
+predict: setup
+	@$(MODULE) pipelines.predict "$$RUN" "$$INPUT"
 
 #: evaluate RUN=... [ARGS=...]  score a recorded model again; RUN is an id, a name or last
 evaluate: setup

@@ -29,10 +29,9 @@ def main(arguments: list[str]) -> None:
     from pipelines.fitting.callbacks import Keeper
     from pipelines.fitting.checkpoints import Checkpoints
     from pipelines.fitting.trainer import Trainer
-    from pipelines.tasks import TASKS
 
     splits = data.load(recipe.data)
-    trainer = Trainer(recipe, splits, TASKS[splits.spec.task], Console())
+    trainer = Trainer(recipe, splits, Console())
     spent, keep = [], Keeper._keep
 
     def timed(keeper: Keeper) -> None:

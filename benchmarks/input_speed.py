@@ -43,11 +43,10 @@ def main(arguments: list[str]) -> None:
     import data
     from pipelines import reports
     from pipelines.fitting.trainer import Trainer
-    from pipelines.tasks import TASKS
 
     console = reports.console()
     splits = data.load(recipe.data)
-    trainer = Trainer(recipe, splits, TASKS[splits.spec.task], console)
+    trainer = Trainer(recipe, splits, console)
     table = Table(title=f"{name} on {splits.name}, {trainer.precision}", title_justify="left")
     for column in ("stage", "side", "input alone, images/s", "training, images/s", "ratio"):
         table.add_column(column, justify="right")

@@ -24,9 +24,9 @@ class Moment:
     rows: np.ndarray
     """Row of each example in the training set."""
 
-    def generator(self) -> np.random.Generator:
-        """A fresh generator for this batch."""
-        return np.random.default_rng([self.seed, self.epoch, self.position])
+    def generator(self, *stream: int) -> np.random.Generator:
+        """A fresh generator for this batch; another one for each stream."""
+        return np.random.default_rng([self.seed, self.epoch, self.position, *stream])
 
 
 @dataclass(frozen=True)

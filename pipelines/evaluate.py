@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
 
     command.start_backend()
     import data
-    from pipelines import evaluation, reports, settings
+    from pipelines import evaluation, reports, settings, tasks
     from pipelines.tracking import recorded, runs
 
     console = reports.console()
@@ -43,9 +43,11 @@ def main(arguments: list[str]) -> None:
         what = f"was trained with {known['name']} ({known['source']}), and its test set is not the one here"
         raise BadInput(what, f"run {found.name}", f"ingest the same data: {known['origin']}")
     reports.warn_of_stand_in(splits.notice, console)
+    task = tasks.bind(recipe, splits)
+    evaluation.check(task, options.tta)
     model = found.load_model()
     with runs.append(found, console) as run:
-        evaluation.evaluate(run, recipe, model, splits, options.tta, console)
+        evaluation.evaluate(run, task, model, options.tta, console)
     console.print(f"{found.name}: written into run {found.id}", soft_wrap=True)
 
 

@@ -33,7 +33,7 @@ def start(request: Request, count: int, console: Console) -> None:
     splits = training.load(recipe, "", console)
     seeds = list(range(recipe.seed, recipe.seed + count))
     manifest = splits.manifest
-    tags = {"stage": "train", "recipe": request.name, "task": splits.spec.task, "group": "seeds"}
+    tags = {"stage": "train", "recipe": request.name, "task": recipe.model.task, "group": "seeds"}
     tags |= {f"data.{key}": manifest[key] for key in ("source", "sha256", "test_sha256")}
     plain = settings.to_dict(recipe)
     header = {"recipe_name": request.name, "recipe": plain, "tta": request.tta, "seeds": seeds, "continues": True}

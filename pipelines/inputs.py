@@ -1,69 +1,88 @@
-"""Splits and a recipe become batches, by Grain: seeded, in parallel to the training, exact to resume."""
+"""A task's examples become batches, by Grain: seeded, in parallel to the training, exact to resume."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data.spec import Split
-from pipelines.augmentation import Augmentation, Moment, resized
+from pipelines.augmentation import Moment, resized
 
 if TYPE_CHECKING:
     import grain
 
+    from pipelines.tasks import Batch, Task
+
 PREFETCHED = 4
 """Batches that wait ready; more only cost memory."""
 
+WINDOW = 16
+"""Batches' worth of shuffled examples that are sorted by length together, where lengths differ."""
 
-@dataclass(frozen=True)
+
 class TrainingBatches:
     """The training batches by their number in the run: a pure function, so that any one can be made again.
 
     Each epoch is a permutation of its own. Batches do not cross epochs; the examples left over at an epoch's
-    end are dropped, other ones each time.
+    end are dropped, other ones each time. Where examples have lengths, a batch holds similar ones, for little padding.
     """
 
-    split: Split
-    targets: Callable[[np.ndarray], np.ndarray]
-    """Makes float32 targets (N, ...) out of the labels (N,)."""
-    augmentation: Augmentation
-    batch_size: int
-    seed: int
-    image_sizes: tuple[int, ...] = ()
-    """Side that the images of each epoch are reduced to, 0 for none; epochs past its end have full size."""
+    def __init__(self, task: Task, split: Split, batch_size: int, seed: int, image_sizes: tuple[int, ...] = ()) -> None:
+        """Take what batches are made of.
+
+        Args:
+            task: makes the network's inputs and targets.
+            split: the examples.
+            batch_size: examples of a batch.
+            seed: decides order and augmentation.
+            image_sizes: side that the images of each epoch are reduced to, 0 for none; epochs past its end have full
+                size.
+        """
+        self.task, self.split, self.batch_size, self.seed, self.image_sizes = task, split, batch_size, seed, image_sizes
+        self.lengths = task.lengths(split)
+        self._order = lru_cache(maxsize=2)(self._ordered)
 
     @property
     def steps(self) -> int:
         """Batches in an epoch."""
         return max(1, len(self.split) // self.batch_size)
 
-    def __call__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, number: int) -> Batch:
         """Inputs and targets of the batch with this number, counted from the start of the run."""
         epoch, position = divmod(int(number), self.steps)
-        order = _permutation(self.seed, epoch, len(self.split))
-        rows = order[position * self.batch_size : (position + 1) * self.batch_size]
+        rows = self._order(epoch)[position]
         moment = Moment(self.seed, epoch, position, rows)
-        images, targets = self.augmentation(self.split.inputs[rows], self.targets(self.split.labels[rows]), moment)
+        inputs, *others = self.task.training(self.split.inputs[rows], self.split.labels[rows], moment)
         size = self.image_sizes[epoch] if epoch < len(self.image_sizes) else 0
-        return resized(images, size), targets
+        return (resized(inputs, size) if size else inputs, *others)
 
     def dataset(self, start: int, stop: int) -> grain.IterDataset:
         """Batches start to stop, made ahead by threads; NumPy lets go of the interpreter's lock for most of it."""
         return _ahead(self, start, stop)
 
+    def _ordered(self, epoch: int) -> np.ndarray:
+        """The rows of each batch of an epoch, shape (steps, batch size)."""
+        generator = np.random.default_rng([self.seed, epoch])
+        order = generator.permutation(len(self.split))[: self.steps * self.batch_size]
+        if self.lengths is None:
+            return order.reshape(self.steps, -1)
+        window = WINDOW * self.batch_size
+        windows = [order[start : start + window] for start in range(0, len(order), window)]
+        similar = np.concatenate([rows[np.argsort(self.lengths[rows], kind="stable")] for rows in windows])
+        return generator.permutation(similar.reshape(self.steps, -1))
 
-def evaluation_batches(
-    split: Split, targets: Callable[[np.ndarray], np.ndarray], augmentation: Augmentation, batch_size: int
-) -> tuple[grain.IterDataset, int]:
-    """All examples once, in their order, not augmented; and the number of batches."""
 
-    def batch(number: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = np.arange(number * batch_size, min(len(split), (number + 1) * batch_size))
-        return augmentation.evaluation_view(split.inputs[rows]), targets(split.labels[rows])
+def evaluation_batches(task: Task, split: Split, batch_size: int) -> tuple[grain.IterDataset, int]:
+    """All examples once, not augmented, in their order or by their lengths; and the number of batches."""
+    lengths = task.lengths(split)
+    order = np.arange(len(split)) if lengths is None else np.argsort(lengths, kind="stable")
+
+    def batch(number: int) -> Batch:
+        rows = order[number * batch_size : (number + 1) * batch_size]
+        return task.evaluation(split.inputs[rows], split.labels[rows], rows)
 
     steps = -(-len(split) // batch_size)
     return _ahead(batch, 0, steps), steps
@@ -74,8 +93,3 @@ def _ahead(batch: Callable[[int], object], start: int, stop: int) -> grain.IterD
 
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=PREFETCHED)
     return grain.MapDataset.range(start, stop).map(batch).to_iter_dataset(options)
-
-
-@lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(count)

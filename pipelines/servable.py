@@ -1,9 +1,8 @@
-"""The recorded model, usable anywhere: raw input in, probabilities out.
+"""The recorded model, usable anywhere: raw input in; probabilities, or reconstructions, out.
 
-MLflow loads it by :func:`_load_pyfunc`. Its folder holds ``model.keras`` (float32) and ``servable.json`` (task
-output, class names, shape). Nothing in it is pickled. In a fresh process MLflow puts the copy of our packages
-that was recorded with the model on the path; importing :mod:`models.layers` registers the layers that Keras
-needs to read the file.
+MLflow loads it by :func:`_load_pyfunc`. Its folder holds ``model.keras`` (float32) and ``servable.json`` (what goes in,
+what comes out, class names). Nothing in it is pickled. In a fresh process MLflow puts the copy of our packages that was
+recorded with the model on the path; importing :mod:`models` registers the layers that Keras needs to read the file.
 """
 
 from __future__ import annotations
@@ -16,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from data import text
 from data.errors import BadInput, reason
+from data.spec import Spec
 
 BATCH = 500
 """Inputs that are computed together; bounds the memory."""
@@ -27,12 +28,13 @@ def save(folder: Path, network: object, description: dict) -> None:
 
     Args:
         folder: where to.
-        network: float32 ``keras.Model``, raw inputs to logits.
-        description: ``output`` (softmax), ``classes``, ``shape``.
+        network: float32 ``keras.Model``, raw inputs, or numbers of characters, to raw outputs.
+        description: ``input``, one of :data:`INPUTS`; ``output``, one of :data:`OUTPUTS`; ``classes``; and what the
+            input needs: ``shape``, or ``vocabulary``, ``fold``, ``longest``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network.save(folder / "model.keras")
-    (folder / "servable.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+    (folder / "servable.json").write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def _load_pyfunc(path: str) -> Servable:
@@ -59,14 +61,15 @@ class Servable:
         except (OSError, ValueError) as error:
             raise BadInput(f"can't be loaded ({reason(error)})", folder, "is the recorded model complete?") from None
         self.classes = tuple(self.description["classes"])
-        self.shape = tuple(self.description["shape"])
+        self._read = INPUTS[self.description["input"]](self.description)
+        self._finish = OUTPUTS[self.description["output"]]
 
     def predict(self, model_input: object, params: dict | None = None) -> np.ndarray:
-        """Probabilities, float32 (N, classes).
+        """Probabilities, float32 (N, classes); of an autoencoder, images on the scale 0 to 255, float32 (N, H, W, C).
 
         Args:
-            model_input: raw pixels, uint8 (N, H, W, C); or paths of image files, or base64 of such files, in a
-                list, an array, a column of a DataFrame.
+            model_input: raw pixels, uint8 (N, H, W, C); or paths of image files, or base64 of such files; for a model
+                of texts the texts; in a list, an array, a column of a DataFrame.
             params: not used; MLflow passes it.
 
         Raises:
@@ -74,26 +77,31 @@ class Servable:
         """
         import keras
 
-        images = self._images(model_input)
-        if not len(images):
-            return np.zeros((0, len(self.classes)), np.float32)
+        inputs = self._read(np.asarray(getattr(model_input, "values", model_input)))
+        if not len(inputs):
+            return np.zeros((0, *self.network.output_shape[1:]), np.float32)
         parts = [
-            keras.ops.convert_to_numpy(self.network.predict_on_batch(images[start : start + BATCH]))
-            for start in range(0, len(images), BATCH)
+            keras.ops.convert_to_numpy(self.network.predict_on_batch(inputs[start : start + BATCH]))
+            for start in range(0, len(inputs), BATCH)
         ]
-        return softmax(np.concatenate(parts))
+        return self._finish(np.concatenate(parts))
 
     def get_raw_model(self) -> Servable:
         """What MLflow's own wrapper hands out; without its check of the signature."""
         return self
 
-    def _images(self, model_input: object) -> np.ndarray:
-        values = np.asarray(getattr(model_input, "values", model_input))
+
+class ImageInput:
+    """Images of one size."""
+
+    def __init__(self, description: dict) -> None:
+        self.shape = tuple(description["shape"])
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Pixels, uint8 (N, H, W, C)."""
         if values.dtype == object or values.dtype.kind in "US":
-            values = values.ravel()
-            if not all(isinstance(value, str) for value in values):
-                raise BadInput("is neither pixels nor text", "input", "give uint8 images, paths or base64")
-            return np.stack([self._decode(value) for value in values]) if len(values) else np.zeros((0, *self.shape))
+            images = [self._decode(value) for value in _strings(values, "give uint8 images, paths or base64")]
+            return np.stack(images) if images else np.zeros((0, *self.shape), np.uint8)
         if values.ndim != 4 or values.shape[1:] != self.shape or values.dtype != np.uint8:
             what = f"is {values.dtype} {values.shape}, not uint8 (N, {', '.join(map(str, self.shape))})"
             raise BadInput(what, "input", "give raw pixels 0 to 255")
@@ -113,6 +121,30 @@ class Servable:
         return np.asarray(ready, np.uint8).reshape(self.shape)
 
 
+class TextInput:
+    """Short texts."""
+
+    def __init__(self, description: dict) -> None:
+        vocabulary = tuple(description["vocabulary"])
+        known = {"fold": description["fold"], "longest": description["longest"], "vocabulary": vocabulary}
+        self.spec = Spec(kind="text", classes=tuple(description["classes"]), **known)
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Numbers of their characters, int32 (N, length)."""
+        texts = np.asarray(_strings(values, "give texts"), dtype=str)
+        empty = [number for number, one in enumerate(texts) if not one.strip()]
+        if empty:
+            raise BadInput("is empty", f"text {empty[0] + 1} of {len(texts)}", "leave it out")
+        return text.encode(texts, self.spec)
+
+
+def _strings(values: np.ndarray, do: str) -> list[str]:
+    found = values.ravel().tolist()
+    if not all(isinstance(value, str) for value in found):
+        raise BadInput("has another form", "input", do)
+    return found
+
+
 def _from_base64(text: str) -> io.BytesIO:
     try:
         return io.BytesIO(base64.b64decode(text, validate=True))
@@ -125,3 +157,16 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     from scipy.special import softmax as along
 
     return along(np.asarray(logits, np.float32), axis=-1)
+
+
+def _sigmoid_pixels(logits: np.ndarray) -> np.ndarray:
+    from scipy.special import expit
+
+    return 255 * expit(np.asarray(logits, np.float32))
+
+
+INPUTS = {"images": ImageInput, "text": TextInput}
+"""What makes a network's inputs out of raw ones."""
+
+OUTPUTS = {"softmax": softmax, "identity": lambda shares: 255 * shares, "sigmoid": _sigmoid_pixels}
+"""What makes the model's outputs out of its network's: logits of classes, pixels on the scale 0 to 1, their logits."""

@@ -85,7 +85,8 @@ class Recipe:
 
     data: DataConfig
     model: Model
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation | None = Augmentation()
+    """Of images; None for texts."""
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     early_stopping: EarlyStopping = EarlyStopping()
@@ -93,6 +94,9 @@ class Recipe:
     steps: int = 0
     """End after this many batches; 0: after the stages' epochs."""
     batch_size: int = 128
+    balance: float = 0.0
+    """An example of a class weighs its share of the training examples to the power of minus this: 0 all alike, 1 every
+    class as much as any other. The weights average 1."""
     label_smoothing: float = 0.0
     """Share of each target spread evenly over all classes (Szegedy et al., arXiv 1512.00567, section 7)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -144,10 +148,11 @@ class Recipe:
         if not self.data.validation and (self.early_stopping.patience or self.schedule.name == "plateau"):
             what = "early stopping and reduce-on-plateau watch validation, and there is none"
             raise BadInput(what, "--data.validation 0", "set --early-stopping.patience 0 and another schedule")
-        if self.augmentation.patch and self.augmentation.resize and self.augmentation.patch > self.augmentation.resize:
-            raise BadInput(
-                f"{self.augmentation.patch} is larger than resize", "--augmentation.patch", "make it smaller"
-            )
+        if not 0 <= self.balance <= 1:
+            raise BadInput(f"{self.balance} is no power from 0 to 1", "--balance", "give one")
+        view = self.augmentation
+        if view and view.resize and view.patch > view.resize:
+            raise BadInput(f"{view.patch} is larger than resize", "--augmentation.patch", "make it smaller")
 
 
 @cache

@@ -87,13 +87,12 @@ def _overfit_one_batch(request: Request, console: Console) -> None:
     import data
     from pipelines import reports, training
     from pipelines.fitting.trainer import Trainer
-    from pipelines.tasks import TASKS
     from pipelines.tracking import runs
 
     splits = data.load(request.recipe.data)
     reports.warn_of_stand_in(splits.notice, console)
     recipe, splits = _one_batch(request.recipe, splits)
-    trainer = Trainer(recipe, splits, TASKS[splits.spec.task], reports.nowhere())
+    trainer = Trainer(recipe, splits, reports.nowhere())
     stage = "overfit-one-batch"
     tags = {"stage": stage, "recipe": request.name, **training.describe(trainer, 0)}
     name = training.run_name(request.name, splits, stage, f"seed{recipe.seed}")
@@ -110,10 +109,12 @@ def _one_batch(recipe: Recipe, splits: Splits) -> tuple[Recipe, Splits]:
     from pipelines.augmentation import Augmentation
 
     first = splits.train.take(np.arange(min(recipe.batch_size, len(splits.train))))
-    view = Augmentation(resize=recipe.augmentation.resize, patch=recipe.augmentation.patch)
+    seen = recipe.augmentation
+    view = seen and Augmentation(resize=seen.resize, patch=seen.patch)
     plain = replace(
         recipe,
         augmentation=view,
+        balance=0.0,
         label_smoothing=0.0,
         stages=(settings.Stage(200),),
         early_stopping=settings.EarlyStopping(),
@@ -129,15 +130,20 @@ def _judge(trainer: Trainer, run: Run, console: Console) -> None:
     def report(metrics: dict[str, float], step: int, at: float) -> None:
         run.metrics(metrics, step, at)
         if step % 20 == 0:
-            console.print(f"step {step}: loss {metrics['train/loss']:.4f}, accuracy {metrics['train/accuracy']:.2%}")
+            console.print(f"step {step}: {_shown(metrics)}")
 
     history = trainer.fit(report).history
-    last = history[-1]
-    line = f"{len(trainer.splits.train)} examples, {len(history)} steps: loss {last['train/loss']:.4f}"
-    if last["train/accuracy"] < 0.99:
-        what = f"{line}, accuracy {last['train/accuracy']:.2%}: this network does not learn one batch by heart"
+    line = f"{len(trainer.splits.train)} examples, {len(history)} steps: {_shown(history[-1])}"
+    if not trainer.task.by_heart(history[-1]):
+        what = f"{line}: this network does not learn one batch by heart"
         raise command.RunFailed(f"{what}; look at its learning rate and architecture")
     console.print(f"{line}: the network can learn", soft_wrap=True)
+
+
+def _shown(metrics: dict[str, float]) -> str:
+    """What training measures, in a line."""
+    names = (name for name in metrics if name.startswith("train/"))
+    return ", ".join(f"{name.removeprefix('train/')} {metrics[name]:.4f}" for name in sorted(names, reverse=True))
 
 
 if __name__ == "__main__":

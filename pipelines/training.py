@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from data.spec import Splits
     from pipelines.fitting.checkpoints import State
-    from pipelines.fitting.trainer import Fitted, Trainer
+    from pipelines.fitting.trainer import Trainer
     from pipelines.settings import Recipe
     from pipelines.tracking.runs import Run
 
@@ -75,6 +75,7 @@ def carry_out(request: Request, console: Console) -> Outcome:
         BadInput: it can't be done as asked.
         RunFailed: the training broke down.
     """
+    from pipelines import evaluation
     from pipelines.tracking import runs, store
 
     recipe = request.recipe
@@ -83,6 +84,7 @@ def carry_out(request: Request, console: Console) -> Outcome:
     store.connect()
     splits = load(recipe, request.data_sha256, console)
     trainer = _trainer(recipe, splits, console)
+    evaluation.check(trainer.task, request.tta)
     tags = {"stage": "train", "recipe": request.name, **describe(trainer, threads), **request.tags}
     if request.group:
         tags["mlflow.parentRunId"] = request.group
@@ -174,31 +176,31 @@ def load(recipe: Recipe, wanted: str, console: Console) -> Splits:
 
 
 def _trainer(recipe: Recipe, splits: Splits, console: Console) -> Trainer:
-    from pipelines.fitting.trainer import Trainer
-    from pipelines.tasks import TASKS
+    from pipelines.fitting.trainer import Trainer  # brings Keras, so not before the backend was started
 
-    return Trainer(recipe, splits, TASKS[splits.spec.task], console)
+    return Trainer(recipe, splits, console)
 
 
 def _complete(run: Run, trainer: Trainer, state: State | None, request: Request, console: Console) -> Outcome:
     """Train from a state on, evaluate, record."""
     import numpy as np
 
-    from pipelines import evaluation, reports
+    from pipelines import evaluation, reports, servable
     from pipelines.fitting.checkpoints import Checkpoints
-    from pipelines.servable import Servable
     from pipelines.tracking import journal
 
     splits = trainer.splits
-    fitted = trainer.fit(run.metrics, Checkpoints(run.folder / "checkpoints"), state)
+    fitted = trainer.fit(run.metrics, Checkpoints(run.folder / "checkpoints"), state, run.images)
     weights = digest(fitted.model)
     run.metrics({"train_seconds": fitted.seconds, "parameters": fitted.model.count_params()})
     run.tags({"weights.sha256": weights})
     run.figures(reports.training_figures(fitted.history, fitted.model, splits.notice))
-    servable = Servable(_save(run, fitted, splits, trainer.task.output))
-    evaluation.evaluate(run, request.recipe, servable, splits, request.tta, console)
+    folder = run.model_folder()
+    servable.save(folder, fitted.model, trainer.task.serving())
+    model = servable.Servable(folder)
+    evaluation.evaluate(run, trainer.task, model, request.tta, console)
     example = np.asarray(splits.train.inputs[np.arange(1)])
-    run.model(example, servable.predict(example))
+    run.model(example, model.predict(example))
     outcome = Outcome(run.id, run.name, request.recipe.seed, run.final(), fitted.history, weights)
     if request.outcome:
         journal.write_whole(Path(request.outcome), json.dumps(asdict(outcome)))
@@ -237,16 +239,6 @@ def _resumable(run: Run, request: Request) -> Iterator[None]:
             raise
         do = f"free space or permissions; {again}"
         raise BadInput(f"can't be written ({fault})", error.filename or run.folder, do) from None
-
-
-def _save(run: Run, fitted: Fitted, splits: Splits, output: str) -> Path:
-    """Write the trained network as a model that takes raw inputs; returns its folder."""
-    from pipelines import servable
-
-    description = {"output": output, "classes": list(splits.spec.classes), "shape": list(splits.spec.shape)}
-    folder = run.model_folder()
-    servable.save(folder, fitted.model, description)
-    return folder
 
 
 def digest(network: keras.Model) -> str:
@@ -292,5 +284,5 @@ def announce(trainer: Trainer, run: Run, console: Console) -> None:
         f"{recipe.epochs} epochs of {trainer.batches.steps} steps in {trainer.precision}",
         soft_wrap=True,
     )
-    chance, formula = trainer.task.chance(splits.spec)
+    chance, formula = trainer.task.chance()
     console.print(f"initial loss {trainer.initial_loss():.3f} ({formula} = {chance:.3f})", soft_wrap=True)

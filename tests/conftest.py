@@ -59,9 +59,24 @@ def run_stage(capfd):
 
 def make_spec(shape=(32, 32, 3), classes=10):
     channels = shape[-1]
-    return Spec(
-        "classification", shape, tuple(f"class{i}" for i in range(classes)), (0.5,) * channels, (0.25,) * channels
+    return Spec("images", tuple(f"class{i}" for i in range(classes)), shape, (0.5,) * channels, (0.25,) * channels)
+
+
+def make_texts(count=200, seed=0):
+    """Words of 2 to 12 letters, of which those of the second class end in "ov"."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    words = ["".join(generator.choice(list("abcdefgh"), generator.integers(2, 11))) for _ in range(count)]
+    part = Split(np.array([word + "ov" * label for word, label in zip(words, labels, strict=True)]), labels)
+    spec = Spec("text", ("other", "Russian"), vocabulary=tuple("abcdefghov"), longest=12)
+    return Splits(
+        spec, *_parts(part, count), {"name": "words", "source": "embedded", "sha256": "0", "test_sha256": "0"}
     )
+
+
+def _parts(part, count):
+    """Training, validation and test examples: 6, 2 and 2 of 10."""
+    return [part.take(np.flatnonzero(np.isin(np.arange(count) % 10, of))) for of in (range(6), (6, 7), (8, 9))]
 
 
 def make_splits(count=200, shape=(12, 12, 1), classes=4, seed=0):
@@ -75,7 +90,4 @@ def make_splits(count=200, shape=(12, 12, 1), classes=4, seed=0):
         images[row, top * half : (top + 1) * half, left * half : (left + 1) * half] += 120
     part = Split(images, labels)
     manifest = {"name": "squares", "source": "embedded", "sha256": "0", "test_sha256": "0"}
-    train = part.take(np.flatnonzero(np.arange(count) % 10 < 6))
-    val = part.take(np.flatnonzero(np.isin(np.arange(count) % 10, (6, 7))))
-    test = part.take(np.flatnonzero(np.arange(count) % 10 > 7))
-    return Splits(make_spec(shape, classes), train, val, test, manifest)
+    return Splits(make_spec(shape, classes), *_parts(part, count), manifest)

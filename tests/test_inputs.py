@@ -1,17 +1,38 @@
 import numpy as np
 import pytest
 
-from data.spec import Split
-from pipelines import inputs
+from data.spec import DataConfig, Split, Splits
+from models.dense import MultilayerPerceptron
+from pipelines import inputs, tasks
 from pipelines.augmentation import Augmentation
+from pipelines.settings import Recipe
+from tests.conftest import make_spec
+
+NONE = Augmentation()
 
 
-def batches(count=25, batch_size=10, seed=3, **arguments):
+def batches(count=25, batch_size=10, seed=3, augmentation=NONE, image_sizes=(), balance=0.0):
     images = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8)
     split = Split(images, np.arange(count))
-    one_hot = np.eye(count, dtype=np.float32)
-    augmentation = arguments.pop("augmentation", Augmentation())
-    return inputs.TrainingBatches(split, lambda labels: one_hot[labels], augmentation, batch_size, seed, **arguments)
+    splits = Splits(make_spec((4, 4, 1), count), split, split, split, {"name": "numbers"})
+    recipe = Recipe(DataConfig("numbers"), MultilayerPerceptron(), augmentation, balance=balance)
+    return inputs.TrainingBatches(tasks.bind(recipe, splits), split, batch_size, seed, image_sizes)
+
+
+class Words:
+    """Examples of different lengths: row n has n % 7 + 1 characters."""
+
+    def __init__(self, count=300):
+        self.split = Split(np.array(["x" * (row % 7 + 1) for row in range(count)]), np.arange(count))
+
+    def lengths(self, split):
+        return np.char.str_len(split.inputs[np.arange(len(split))])
+
+    def training(self, raw, labels, moment):
+        return np.char.str_len(raw), labels
+
+    def evaluation(self, raw, labels, rows):
+        return np.char.str_len(raw), labels
 
 
 def rows(batch):
@@ -64,8 +85,29 @@ def test_fewer_examples_than_a_batch_are_one_batch():
 
 def test_evaluation_shows_everything_once_in_order():
     made = batches()
-    dataset, steps = inputs.evaluation_batches(made.split, made.targets, Augmentation(), 10)
+    dataset, steps = inputs.evaluation_batches(made.task, made.split, 10)
     shown = list(dataset)
     assert [len(images) for images, _ in shown] == [10, 10, 5]
     assert steps == 3
     assert [row for batch in shown for row in rows(batch)] == list(range(25))
+
+
+def test_examples_of_similar_length_come_together_each_once():
+    words = Words()
+    made = inputs.TrainingBatches(words, words.split, 10, seed=1)
+    epoch = [made(number) for number in range(made.steps)]
+    assert sorted(np.concatenate([labels for _, labels in epoch])) == list(range(300))
+    padding = sum(10 * lengths.max() - lengths.sum() for lengths, _ in epoch)
+    assert padding < 0.1 * sum(lengths.sum() for lengths, _ in epoch), "unsorted batches would waste half"
+    longest = [int(lengths.max()) for lengths, _ in epoch]
+    assert longest != sorted(longest), "short ones do not come first"
+    assert not np.array_equal(np.concatenate([made(made.steps + n)[1] for n in range(made.steps)]), np.arange(300))
+
+
+def test_evaluation_of_examples_of_different_length_shows_all_of_them():
+    words = Words()
+    dataset, steps = inputs.evaluation_batches(words, words.split, 10)
+    shown = list(dataset)
+    assert len(shown) == steps == 30
+    assert sorted(np.concatenate([labels for _, labels in shown])) == list(range(300))
+    assert all(len(set(lengths)) <= 2 for lengths, _ in shown)

@@ -18,18 +18,20 @@ from rich.console import Console
 
 from data.errors import BadInput
 from data.spec import DataConfig
+from models.autoencoders import VariationalAutoencoder
+from models.corruption import Corruption
 from models.dense import MultilayerPerceptron
+from models.recurrent import Recurrent
 from pipelines import recipes, settings, train
 from pipelines.augmentation import Augmentation
 from pipelines.command import Interrupted
 from pipelines.fitting.checkpoints import KEPT, Checkpoints, Epoch, Position, State
 from pipelines.fitting.trainer import Trainer
 from pipelines.settings import EarlyStopping, Optimizer, Recipe, Schedule, Stage
-from pipelines.tasks import TASKS
 from pipelines.tracking import journal
 from pipelines.tracking import store as where
 from pipelines.training import TIMES
-from tests.conftest import make_splits
+from tests.conftest import make_splits, make_texts
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,6 +67,18 @@ CASES = {
         stages=(Stage(2), Stage(1, trainable="logits"), Stage(2, trainable="logits")),
     ),
     "steps": replace(AVERAGED, steps=8),
+    "texts of different length": replace(
+        AVERAGED,
+        model=Recurrent(units=8, layers=1, embedding=4, dropout=0.3, character_dropout=0.1, ngrams=2, buckets=97),
+        augmentation=None,
+        balance=0.5,
+        stages=(Stage(3),),
+    ),
+    "a random code of spoilt images": replace(
+        AVERAGED,
+        model=VariationalAutoencoder(code=4, units=(8,), corruption=Corruption("gaussian", 0.3)),
+        stages=(Stage(3),),
+    ),
 }
 STEPS = 3
 """Of an epoch."""
@@ -100,7 +114,8 @@ def fit(recipe, kept=None, state=None):
     def report(metrics, epoch, at):
         reported.append((epoch, {name: value for name, value in metrics.items() if name not in TIMES}))
 
-    made = Trainer(recipe, make_splits(), TASKS["classification"], Console(quiet=True))
+    splits = make_texts() if recipe.augmentation is None else make_splits()
+    made = Trainer(recipe, splits, Console(quiet=True))
     return made.fit(report, kept, state).model.get_weights(), reported
 
 

@@ -17,7 +17,6 @@ from pipelines.command import RunFailed
 from pipelines.fitting.callbacks import estimate_statistics
 from pipelines.fitting.trainer import Trainer
 from pipelines.settings import EarlyStopping, Optimizer, Recipe, Schedule, Stage
-from pipelines.tasks import TASKS
 from tests.conftest import make_splits
 
 PLAIN = Recipe(
@@ -32,7 +31,7 @@ NORMALIZED = replace(PLAIN, model=MultilayerPerceptron(units=(16,), batch_normal
 
 
 def trainer(recipe=PLAIN, splits=None):
-    return Trainer(recipe, splits or make_splits(), TASKS["classification"], Console(quiet=True))
+    return Trainer(recipe, splits or make_splits(), Console(quiet=True))
 
 
 def train(recipe=PLAIN, splits=None):

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -15,6 +16,9 @@ from pipelines.command import Interrupted, RunFailed
 from pipelines.fitting.checkpoints import Checkpoints, Epoch, Position, State
 from pipelines.fitting.progress import Progress
 from pipelines.fitting.state import capture, restore_metrics, restore_weights
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class AveragedWeights(keras.callbacks.Callback):
@@ -153,6 +157,27 @@ class Epochs(keras.callbacks.Callback):
         position.epoch, position.in_epoch, position.elapsed = epoch + 1, 0, 0.0
 
 
+class Snapshots(keras.callbacks.Callback):
+    """Pictures of what the network does after each epoch: before its state is kept, so that a kill loses none.
+
+    Must stand before averaged weights in the list of callbacks, to see the weights that were validated.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[keras.Model], dict[str, Figure]],
+        show: Callable[[dict[str, Figure], int], None],
+        position: Position,
+    ) -> None:
+        """Take what draws the pictures, what is given them with the epoch's number, and where the training is."""
+        super().__init__()
+        self.draw, self.show, self.position = draw, show, position
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Draw and hand on."""
+        self.show(self.draw(self.model), len(self.position.epochs))
+
+
 def _recorded_name(name: str) -> str:
     """Keras' val_loss is our val/loss, its loss our train/loss."""
     return f"val/{name.removeprefix('val_')}" if name.startswith("val_") else f"train/{name}"
@@ -168,25 +193,25 @@ class Keeper(keras.callbacks.Callback):
     def __init__(
         self,
         position: Position,
-        state: State | None,
-        remembering: Sequence[keras.callbacks.Callback],
         checkpoints: Checkpoints | None,
-        report: Callable[[Epoch, int], None],
+        report: Callable[[dict[str, float], int, float], None],
         interruptible: Interruptible,
         steps: int,
         limit: int,
+        remembering: Sequence[keras.callbacks.Callback],
+        state: State | None,
     ) -> None:
         """Take what to keep.
 
         Args:
             position: of the training.
-            state: that it is in; None for a new one.
-            remembering: callbacks whose attributes are part of the state.
             checkpoints: where states are kept, if anywhere.
-            report: is given each epoch, and how many there have been.
+            report: is given each epoch's metrics, how many epochs there have been, and the time of its end.
             interruptible: says whether to end.
             steps: of an epoch.
             limit: steps after which the training ends.
+            remembering: callbacks whose attributes are part of the state.
+            state: that the training is in; None for a new one.
         """
         super().__init__()
         self.position, self.state, self.remembering = position, state, remembering
@@ -218,7 +243,8 @@ class Keeper(keras.callbacks.Callback):
         """Keep the state, then report the epoch."""
         self.position.stage_over = self.model.stop_training or epoch + 1 == self.stage_end
         self._keep()
-        self.report(self.position.epochs[-1], len(self.position.epochs))
+        last = self.position.epochs[-1]
+        self.report(last.metrics, len(self.position.epochs), last.at)
         self.interruptible.check()
 
     def _keep(self) -> None:

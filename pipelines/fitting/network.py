@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import keras
@@ -16,19 +15,19 @@ if TYPE_CHECKING:
     import numpy as np
 
     from data.spec import Spec
-    from pipelines.settings import Recipe
+    from models.base import Model
+    from pipelines.tasks import Task
 
 
-def build(recipe: Recipe, spec: Spec, policy: str) -> keras.Model:
-    """A recipe's untrained network under a dtype policy, for images as the augmentation leaves them.
+def build(model: Model, spec: Spec, policy: str) -> keras.Model:
+    """An architecture's untrained network under a dtype policy.
 
     Raises:
         BadInput: Keras does not know one of the hyperparameters, or they do not fit the data.
     """
-    seen = replace(spec, shape=recipe.augmentation.view_shape(spec.shape))
     with _policy(policy):
         try:
-            return recipe.model.build(seen)
+            return model.build(spec)
         except (ValueError, TypeError, LookupError) as error:
             raise BadInput(f"can't be built ({reason(error)})", "--model", "check its hyperparameters") from None
 
@@ -43,18 +42,11 @@ def _policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def ready_for_use(recipe: Recipe, spec: Spec, weights: list[np.ndarray]) -> keras.Model:
-    """A recipe's network with these weights, in float32, on raw inputs."""
-    network = build(recipe, spec, "float32")
+def ready_for_use(task: Task, weights: list[np.ndarray]) -> keras.Model:
+    """A task's network with these weights, in float32, on raw inputs."""
+    network = build(task.recipe.model, task.seen, "float32")
     network.set_weights(weights)
-    raw, view = spec.shape, recipe.augmentation.view_shape(spec.shape)
-    if raw == view:
-        return network
-    pixels = keras.Input(raw, dtype="uint8", name="raw_pixels")
-    side = recipe.augmentation.resize
-    x = keras.layers.Resizing(side, side, name="resize")(pixels) if side else pixels
-    x = keras.layers.CenterCrop(*view[:2], name="middle_patch")(x)
-    return keras.Model(pixels, network(x), name=f"{network.name}_on_raw_pixels")
+    return task.on_raw(network)
 
 
 def set_trainable(model: keras.Model, pattern: str, built: set[str]) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 
 from data.errors import BadInput
 from data.spec import Splits
-from pipelines import inputs
+from pipelines import inputs, tasks
 from pipelines.fitting import devices
-from pipelines.fitting.callbacks import AveragedWeights, Epochs, Interruptible, Keeper
+from pipelines.fitting.callbacks import AveragedWeights, Epochs, Interruptible, Keeper, Snapshots
 from pipelines.fitting.checkpoints import Checkpoints, Position, State
 from pipelines.fitting.feeding import feed
 from pipelines.fitting.network import build, ready_for_use, set_trainable
@@ -25,9 +25,8 @@ from pipelines.fitting.state import restore_weights
 from pipelines.settings import Recipe
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Console
-
-    from pipelines.tasks import Task
 
 SAMPLE = 5_000
 """Training images from which a layer that adapts to the data is set."""
@@ -58,7 +57,7 @@ class Fitted:
 class Trainer:
     """One training: the network, its batches, and what has been done so far."""
 
-    def __init__(self, recipe: Recipe, splits: Splits, task: Task, console: Console) -> None:
+    def __init__(self, recipe: Recipe, splits: Splits, console: Console) -> None:
         """Build everything that a training needs.
 
         Raises:
@@ -66,15 +65,13 @@ class Trainer:
         """
         recipe.check()
         batch_size = min(recipe.batch_size, len(splits.train))
-        self.recipe, self.splits, self.task, self.console = recipe, splits, task, console
+        self.recipe, self.splits, self.console = recipe, splits, console
+        self.task = tasks.bind(recipe, splits)
         self.precision = devices.precision(recipe.precision)
         keras.utils.set_random_seed(recipe.seed)
-        self.targets = task.targets(splits.spec)
         sizes = tuple(stage.image_size for stage in recipe.stages for _ in range(stage.epochs))
-        self.batches = inputs.TrainingBatches(
-            splits.train, self.targets, recipe.augmentation, batch_size, recipe.seed, sizes
-        )
-        self.model = build(recipe, splits.spec, devices.policy(self.precision))
+        self.batches = inputs.TrainingBatches(self.task, splits.train, batch_size, recipe.seed, sizes)
+        self.model = build(recipe.model, self.task.seen, devices.policy(self.precision))
         if any(sizes) and self.model.input_shape[1] is not None:
             what = f"{self.model.name} takes images of one size only"
             raise BadInput(what, "--stages.0.image-size", "set it to 0 in all stages")
@@ -91,21 +88,28 @@ class Trainer:
         if layers:
             count = len(self.splits.train)
             rows = np.sort(np.random.default_rng(self.recipe.seed).permutation(count)[:SAMPLE])
-            sample = self.recipe.augmentation.evaluation_view(self.splits.train.inputs[rows])
+            train = self.splits.train
+            sample, *_ = self.task.evaluation(train.inputs[rows], train.labels[rows], rows)
             for layer in layers:
                 layer.adapt(sample)
 
     def initial_loss(self) -> float:
         """The loss of the untrained network on the first batch, in training mode; leaves no trace."""
-        images, targets = self.batches(0)
+        inputs, targets, *_ = self.batches(0)
         before = [keras.ops.convert_to_numpy(variable) for variable in self.model.variables]
-        logits = self.model(images, training=True)
+        outputs = self.model(inputs, training=True)
         for variable, value in zip(self.model.variables, before, strict=True):  # the random state is one of them
             variable.assign(value)
-        loss = self.task.loss(self.recipe.label_smoothing)
-        return float(keras.ops.convert_to_numpy(loss(targets, keras.ops.cast(logits, "float32"))))
+        loss = self.task.loss()
+        return float(keras.ops.convert_to_numpy(loss(targets, keras.ops.cast(outputs, "float32"))))
 
-    def fit(self, report: Report, checkpoints: Checkpoints | None = None, state: State | None = None) -> Fitted:
+    def fit(
+        self,
+        report: Report,
+        checkpoints: Checkpoints | None = None,
+        state: State | None = None,
+        show: Callable[[dict[str, Figure], int], None] | None = None,
+    ) -> Fitted:
         """Train, or go on from a state.
 
         Args:
@@ -113,6 +117,7 @@ class Trainer:
                 since 1970; for a continued training also with the epochs that it has had.
             checkpoints: where to keep states of this run.
             state: to go on from.
+            show: given the task's pictures of each epoch, and its number from 1.
 
         Raises:
             RunFailed: the loss became NaN or infinite.
@@ -124,15 +129,7 @@ class Trainer:
             report(epoch.metrics, number, epoch.at)
         progress = self._progress()
         interruptible = Interruptible()
-        keeper = partial(
-            Keeper,
-            position=position,
-            checkpoints=checkpoints,
-            report=lambda epoch, number: report(epoch.metrics, number, epoch.at),
-            interruptible=interruptible,
-            steps=self.batches.steps,
-            limit=self.total,
-        )
+        keeper = partial(Keeper, position, checkpoints, report, interruptible, self.batches.steps, self.total)
         try:
             for number in range(position.stage, len(self.recipe.stages)):
                 if number > position.stage:
@@ -140,33 +137,38 @@ class Trainer:
                         break
                     position.stage, position.stage_over, state = number, False, None
                     position.epoch = self._first_epoch(number)
-                self._fit_stage(Epochs(progress, position, self.total), partial(keeper, state=state))
+                self._fit_stage(Epochs(progress, position, self.total), partial(keeper, state=state), show)
         finally:
             progress.stop()
             interruptible.release()
-        network = ready_for_use(self.recipe, self.splits.spec, self.model.get_weights())
+        network = ready_for_use(self.task, self.model.get_weights())
         return Fitted(network, [epoch.metrics for epoch in position.epochs], position.seconds)
 
+    @property
+    def _varying(self) -> bool:
+        """Whether batches differ in the length of their inputs."""
+        return self.batches.lengths is not None
+
     def _progress(self) -> Progress:
-        full = self.recipe.augmentation.view_shape(self.splits.spec.shape)[0]
-        costs = [((size or full) / full) ** 2 for size in self.batches.image_sizes]
+        costs = [(size / self.task.seen.shape[0]) ** 2 if size else 1.0 for size in self.batches.image_sizes]
         return Progress(self.console, self.batches.steps, costs, self.total, self.batches.batch_size)
 
     def _first_epoch(self, stage: int) -> int:
         return sum(earlier.epochs for earlier in self.recipe.stages[:stage])
 
-    def _fit_stage(self, epochs: Epochs, keeper: Callable[..., Keeper]) -> None:
+    def _fit_stage(self, epochs: Epochs, keeper: Callable[..., Keeper], show: Callable | None) -> None:
         """Fit what is left of the stage under way."""
         position = self.position
         self.compile(position.stage)
         averaged = [AveragedWeights(self._statistics_batches)] if self.recipe.optimizer.ema else []
         stopping, plateau = self._stopping(), self._plateau()
+        shown = [Snapshots(self.task.snapshot, show, position)] if show else []
         keep = keeper(remembering=[*stopping, *plateau])
         keep.stage_end = self._first_epoch(position.stage) + self.recipe.stages[position.stage].epochs
         if position.stage_over:  # its last epoch was kept, and nothing after it
             restore_weights(self.model, keep.remembering, keep.state)
         while not position.stage_over:
-            self._fit_epochs(keep, [*stopping, *plateau, epochs, *averaged, keep.interruptible, keep])
+            self._fit_epochs(keep, [*stopping, *plateau, epochs, *shown, *averaged, keep.interruptible, keep])
         self._finish_stage(stopping, averaged)
         keep.interruptible.check()  # asked for after the last step
 
@@ -180,7 +182,7 @@ class Trainer:
             self.model.test_on_batch(*self.batches(start))
         validation, validation_steps = self._validation()
         self.model.fit(
-            feed(self.batches.dataset(start, last * steps), equal=True),
+            feed(self.batches.dataset(start, last * steps), True, self._varying),
             initial_epoch=position.epoch,
             epochs=last,
             steps_per_epoch=steps - position.in_epoch,
@@ -213,7 +215,7 @@ class Trainer:
         else:
             optimizer = self.model.optimizer
             optimizer.learning_rate = rate
-        self.model.compile(optimizer, self.task.loss(recipe.label_smoothing), metrics=self.task.metrics())
+        self.model.compile(optimizer, self.task.loss(), metrics=self.task.metrics())
 
     def _stopping(self) -> list[keras.callbacks.EarlyStopping]:
         settings = self.recipe.early_stopping
@@ -243,12 +245,10 @@ class Trainer:
     def _validation(self) -> tuple[object, int | None]:
         if not len(self.splits.val):
             return None, None
-        batches, steps = inputs.evaluation_batches(
-            self.splits.val, self.targets, self.recipe.augmentation, self.batches.batch_size
-        )
-        return feed(batches, equal=False), steps
+        batches, steps = inputs.evaluation_batches(self.task, self.splits.val, self.batches.batch_size)
+        return feed(batches, False, self._varying), steps
 
     def _statistics_batches(self) -> Iterator[np.ndarray]:
-        """Images as in the last epoch, which has the size that is evaluated also where earlier ones have not."""
+        """Inputs as in the last epoch, which has the size that is evaluated also where earlier ones have not."""
         first = (self.recipe.epochs - 1) * self.batches.steps
         return (self.batches(first + number)[0] for number in range(min(STATISTICS_BATCHES, self.batches.steps)))

@@ -81,18 +81,23 @@ def data_table(manifest: dict) -> Table:
     """What is in the cache, for the terminal."""
     from rich.table import Table
 
+    counts = manifest["counts"]
     table = Table(title=f"{manifest['name']} ({manifest['source']}), from {manifest['origin']}", title_justify="left")
-    for column in ("class", "train", "test"):
+    for column in ("class", *counts):
         table.add_column(column, justify="left" if column == "class" else "right")
-    for name, *counts in zip(
-        manifest["classes"], *(manifest["counts"][split] for split in ("train", "test")), strict=True
-    ):
-        table.add_row(name, *(f"{count:,}" for count in counts))
+    for name, *row in zip(manifest["classes"], *counts.values(), strict=True):
+        table.add_row(name, *(f"{count:,}" for count in row))
     table.add_section()
-    table.add_row("all", *(f"{sum(manifest['counts'][split]):,}" for split in ("train", "test")))
+    table.add_row("all", *(f"{sum(row):,}" for row in counts.values()))
     for name in ("mean", "deviation"):
-        table.add_row(f"channel {name}", " ".join(f"{value:.4f}" for value in manifest[name]), "")
-    table.add_row("sha256", manifest["sha256"][:16] + "...", manifest["test_sha256"][:16] + "...")
+        if name in manifest:
+            table.add_row(f"channel {name}", " ".join(f"{value:.4f}" for value in manifest[name]))
+    for name, value in manifest.get("facts", {}).items():
+        table.add_row(
+            name, f"{value:,}" if isinstance(value, int) else f"{value:.2%}" if isinstance(value, float) else value
+        )
+    checksums = [manifest[key] for key in ("sha256", "test_sha256") if key in manifest]
+    table.add_row("sha256", *(f"{checksum[:16]}..." for checksum in checksums or [manifest["version"]]))
     return table
 
 

@@ -17,6 +17,9 @@ BINS = 15
 MISTAKES = 40
 """In the gallery."""
 
+GALLERIES = {"images": figures.mistaken_images, "text": figures.mistaken_texts}
+"""What draws the mistakes, by the kind of the inputs."""
+
 
 def report(probabilities: np.ndarray, split: Split, spec: Spec, notice: str) -> Report:
     """Everything about one classifier on one split.
@@ -49,10 +52,25 @@ def report(probabilities: np.ndarray, split: Split, spec: Spec, notice: str) -> 
         "per_class_f1": figures.bars(per_class["class"], per_class["f1"], "F1", notice),
     }
     if len(worst):
-        pictures = split.inputs[worst.row.to_numpy()]
-        drawn["mistakes"] = figures.mistakes(pictures, worst, spec.classes, notice)
+        inputs = split.inputs[worst.row.to_numpy()]
+        drawn["mistakes"] = GALLERIES[spec.kind](inputs, worst, spec.classes, notice)
     tables = {"per_class": per_class, "calibration": reliability}
     return Report(metrics, predictions, summary(metrics, len(labels), notice), tables, drawn)
+
+
+def add_averaged(found: Report, probabilities: np.ndarray, labels: np.ndarray) -> None:
+    """Add the metrics of probabilities that are averages over several views, as ``tta_…``.
+
+    Args:
+        found: the report on plain probabilities.
+        probabilities: (N, classes), float.
+        labels: (N,).
+    """
+    metrics = scores(probabilities, labels)
+    classes = tuple(map(str, range(probabilities.shape[1])))
+    metrics["macro_f1"] = float(class_table(probabilities.argmax(axis=1), labels, classes)["f1"].mean())
+    found.metrics |= {f"tta_{name}": value for name, value in metrics.items()}
+    found.summary.add_row("accuracy, averaged views", f"{metrics['accuracy']:.2%}")
 
 
 def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:

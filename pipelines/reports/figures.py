@@ -71,7 +71,7 @@ def bars(names: Sequence[str], values: Sequence[float], label: str, notice: str)
     return figure
 
 
-def mistakes(images: np.ndarray, rows: pd.DataFrame, classes: tuple[str, ...], notice: str) -> Figure:
+def mistaken_images(images: np.ndarray, rows: pd.DataFrame, classes: tuple[str, ...], notice: str) -> Figure:
     """The most confident mistakes, each with its row in the test set, its true class and the predicted one."""
     columns = 8
     lines = -(-len(images) // columns)
@@ -83,6 +83,19 @@ def mistakes(images: np.ndarray, rows: pd.DataFrame, classes: tuple[str, ...], n
         show(axes, image)
         text = f"row {row.row}\n{classes[row.label]} → {classes[row.predicted]} {row.confidence:.0%}"
         axes.set_title(text, fontsize=7)
+    return figure
+
+
+def mistaken_texts(texts: np.ndarray, rows: pd.DataFrame, classes: tuple[str, ...], notice: str) -> Figure:
+    """The most confident mistakes as a table: row in the test set, text, true class, predicted one."""
+    figure = new(8, 0.6 + 0.19 * len(texts), notice)
+    axes = figure.subplots()
+    axes.set_axis_off()
+    cells = [
+        [str(row.row), text, classes[row.label], classes[row.predicted], f"{row.confidence:.0%}"]
+        for text, row in zip(texts, rows.itertuples(), strict=True)
+    ]
+    axes.table(cells, colLabels=["row", "text", "true class", "predicted", "confidence"], loc="center", cellLoc="left")
     return figure
 
 

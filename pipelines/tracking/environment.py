@@ -10,8 +10,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.tracking import store
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PACKAGES = ("data", "models", "pipelines")
 """Ours: their code is recorded with each model, so that a fresh process can load it."""
@@ -105,9 +109,20 @@ def saved_model(parts: Path, run: str, model: object) -> Iterator[Path]:
             loader_module="pipelines.servable",
             data_path=str(parts / "servable"),
             code_paths=[str(parts / "code" / package) for package in PACKAGES],
-            signature=mlflow.models.infer_signature(example, output),
-            input_example=example,
+            signature=_signature(example, output),
+            input_example=example.tolist() if example.dtype.kind == "U" else example,
             pip_requirements=(parts / "requirements.txt").read_text(encoding="utf-8").split(),
             mlflow_model=mlflow.models.Model(model.artifact_location, run, model_id=model.model_id),
         )
         yield place
+
+
+def _signature(example: np.ndarray, output: np.ndarray) -> object:
+    """What goes in and what comes out; texts are a column, so that lists and tables of them are taken, too."""
+    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.types.schema import ColSpec, Schema
+
+    inferred = infer_signature(example, output)
+    if example.dtype.kind != "U":
+        return inferred
+    return ModelSignature(Schema([ColSpec("string")]), inferred.outputs)

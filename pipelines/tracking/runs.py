@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,6 +65,25 @@ class Run:
         for name, figure in figures.items():
             figure.savefig(self._artifact(f"figures/{name}.png"))
             self.journal.append("artifact", path=f"figures/{name}.png")
+
+    def images(self, figures: Mapping[str, Figure], step: int) -> None:
+        """Record figures of an epoch, where MLflow's page of a run lets one choose the step; named as its client does.
+
+        A continued run writes over what it recorded of the epoch before.
+        """
+        from PIL import Image
+
+        for name, figure in figures.items():
+            at = int(1000 * (self.journal.header["started"] + step))  # part of the name, which has to stay the same
+            known = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id}/{name}/{step}")
+            path = f"images/{name}+step+{step}+timestamp+{at}+{known}"
+            figure.savefig(self._artifact(f"{path}.png"))
+            with Image.open(self._artifact(f"{path}.png")) as image:
+                image.convert("RGB").save(self._artifact(f"{path}+compressed.webp"))
+            for ending in (".png", "+compressed.webp"):
+                self.journal.append("artifact", path=path + ending)
+        if figures:
+            self.tags({"mlflow.loggedImages": "True"})
 
     def tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
         """Record tables as ``NAME.parquet``."""

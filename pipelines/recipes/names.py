@@ -1,0 +1,53 @@
+"""Recipes that tell from a person's name where it comes from."""
+
+from __future__ import annotations
+
+from data.spec import DataConfig
+from models.base import Model
+from models.recurrent import CharacterNgrams, Recurrent
+from pipelines.recipes import recipe
+from pipelines.settings import Optimizer, Recipe, Schedule, Stage
+
+
+def _names(model: Model, rate: float = 2e-3) -> Recipe:
+    return Recipe(
+        DataConfig("names"),
+        model,
+        augmentation=None,
+        optimizer=Optimizer("adamw", rate, {"beta_2": 0.99}, weight_decay=0.01, clipnorm=5.0),
+        schedule=Schedule("cosine", warmup=0.1),
+        stages=(Stage(12),),
+        label_smoothing=0.1,
+        precision="float32",  # small products gain nothing from bfloat16
+    )
+
+
+@recipe
+def names() -> Recipe:
+    """The default: a bidirectional GRU and a linear classifier of n-grams, trained together."""
+    model = Recurrent(layers=1, embedding_dropout=0.2, dropout=0.3, character_dropout=0.05, ngrams=5, ngram_dropout=0.2)
+    return _names(model)
+
+
+@recipe
+def names_ngrams() -> Recipe:
+    """Logistic regression on the bag of character n-grams: the linear baseline."""
+    return _names(CharacterNgrams(ngram_dropout=0.2))
+
+
+@recipe
+def names_rnn() -> Recipe:
+    """A simple recurrent network, one layer in one direction."""
+    return _names(Recurrent("simple", layers=1, bidirectional=False, dropout=0.3), 1e-3)
+
+
+@recipe
+def names_gru() -> Recipe:
+    """A two-layer bidirectional GRU."""
+    return _names(Recurrent("gru", embedding_dropout=0.2, dropout=0.3, character_dropout=0.05))
+
+
+@recipe
+def names_lstm() -> Recipe:
+    """A two-layer bidirectional LSTM."""
+    return _names(Recurrent("lstm", embedding_dropout=0.2, dropout=0.3, character_dropout=0.05))
