@@ -40,7 +40,7 @@ lint: setup
 
 #: test [ARGS=...]              run the tests, by pytest
 test: setup
-	@eval "$(MODULE) pytest --numprocesses 2 --dist loadfile $$ARGS"
+	@eval "$(MODULE) pytest --numprocesses 2 --dist worksteal $$ARGS"
 
 #: ui [PORT=5000]               open the recorded runs at http://127.0.0.1:5000
 ui: setup

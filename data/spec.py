@@ -5,6 +5,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+PADDING, UNKNOWN, FIRST = 0, 1, 2
+"""Ids of characters: what fills a short text up, one that no training text has, the vocabulary's first."""
+
 Arrays = dict[str, np.ndarray]
 """x_train, y_train, x_test, y_test where there is an official test set, else x, y: images uint8 (N, H, W, C), texts
 str (N,); labels integers (N,)."""

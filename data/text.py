@@ -13,10 +13,7 @@ import numpy as np
 from data import parts
 from data.dataset import Dataset
 from data.errors import BadInput
-from data.spec import Arrays, DataConfig, Spec, Split, Splits
-
-PADDING, UNKNOWN, FIRST = 0, 1, 2
-"""Ids: of what fills a short text up, of a character that no training text has, of the vocabulary's first one."""
+from data.spec import FIRST, PADDING, UNKNOWN, Arrays, DataConfig, Spec, Split, Splits
 
 FEWEST = 5
 """Examples that a class must have: one for the test, and some for validation and training."""

@@ -134,10 +134,16 @@ class Penalized(Autoencoder):
             raise BadInput(what, "--model.kl-sparsity", "set --model.code-activation sigmoid")
         if not 0 < self.target_rate < 1:
             raise BadInput(f"{self.target_rate} is no rate", "--model.target-rate", "give one from 0 to 1")
+        normalized = self.batch_normalization
+        x = keras.layers.Dense(self.code, use_bias=not normalized, dtype="float32", name="code", **self.kernel())(
+            features
+        )
+        if normalized:  # keeps rectifiers from dying under the penalty
+            x = keras.layers.BatchNormalization(dtype="float32", name="code_norm")(x)
         penalty = keras.regularizers.L1(self.l1_code) if self.l1_code else None
-        code = keras.layers.Dense(
-            self.code, self.code_activation, activity_regularizer=penalty, dtype="float32", name="code", **self.kernel()
-        )(features)
+        code = keras.layers.Activation(
+            self.code_activation, activity_regularizer=penalty, dtype="float32", name="code_units"
+        )(x)
         return TargetRate(self.kl_sparsity, self.target_rate, name="rate")(code) if self.kl_sparsity else code
 
 

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from data.errors import BadInput
+from data.spec import FIRST
 from models.base import Model
 
 if TYPE_CHECKING:
     import keras
 
     from data.spec import Spec
-
-FIRST = 2
-"""Id of the vocabulary's first character; 0 is padding, 1 an unknown one."""
 
 BUCKETS = 262_139
 """Rows of the table of hashed n-grams, a prime; with a quarter of it collisions cost half a point on names."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-Tensor = keras.KerasTensor
+from data.spec import PADDING, UNKNOWN
 
-PADDING, UNKNOWN, FIRST = 0, 1, 2
-"""Ids as :func:`data.text.encode` gives them: of padding, of an unknown character, of the vocabulary's first."""
+Tensor = keras.KerasTensor
 
 
 @keras.saving.register_keras_serializable(package="pipelines")

@@ -85,7 +85,7 @@ class Task(Protocol):
         """What :mod:`pipelines.servable` must know: ``output``, and what the raw inputs are."""
 
     def snapshot(self, network: keras.Model) -> dict[str, Figure]:
-        """Pictures of what a network does after an epoch, by name."""
+        """Pictures of what a network does, by name: untrained, and after each epoch."""
 
     def report(self, model: Servable, averaged: bool) -> Report:
         """Metrics, tables and figures of the recorded model on the test set; averaged: over views of it, too."""

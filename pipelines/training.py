@@ -190,6 +190,8 @@ def _complete(run: Run, trainer: Trainer, state: State | None, request: Request,
     from pipelines.tracking import journal
 
     splits = trainer.splits
+    if state is None:
+        run.images(trainer.task.snapshot(trainer.model), 0)
     fitted = trainer.fit(run.metrics, Checkpoints(run.folder / "checkpoints"), state, run.images)
     weights = digest(fitted.model)
     run.metrics({"train_seconds": fitted.seconds, "parameters": fitted.model.count_params()})

@@ -230,6 +230,8 @@ def test_unknown_keras_names_are_refused_in_one_line():
 
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_an_interrupt_between_epochs_or_after_the_last_one_ends_the_training(epoch):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
+
     def interrupt(metrics, number, at):
         if number == epoch:
             signal.raise_signal(signal.SIGINT)
