@@ -120,7 +120,8 @@ def filters(splits: Splits) -> dict[str, tuple[tuple[float, ...], Callable[[np.n
 
 def denoising(run: Trained, splits: Splits) -> list[Row]:
     """Filters whose one parameter is the best on the validation images, on the test images; all outputs clipped."""
-    from pipelines.reports.autoencoding import psnr, scaled, squared_errors
+    from pipelines.augmentation import scaled
+    from pipelines.reports.autoencoding import psnr, squared_errors
 
     corruption = run.settings.corruption
 

@@ -131,6 +131,11 @@ def to_uint8(x: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(x), 0, 255).astype(np.uint8)
 
 
+def scaled(images: np.ndarray) -> np.ndarray:
+    """Pixels uint8 on the scale 0 to 1, float32."""
+    return images.astype(np.float32) / np.float32(255)
+
+
 def resized(images: np.ndarray, side: int) -> np.ndarray:
     """Bilinear resizing to side x side pixels, antialiased where it makes smaller; 0 leaves images as they are.
 

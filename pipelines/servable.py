@@ -61,7 +61,7 @@ class Servable:
         except (OSError, ValueError) as error:
             raise BadInput(f"can't be loaded ({reason(error)})", folder, "is the recorded model complete?") from None
         self.classes = tuple(self.description["classes"])
-        self._read = INPUTS[self.description["input"]](self.description)
+        self._read = INPUTS[self.description.get("input", "images")](self.description)  # once there were images only
         self._finish = OUTPUTS[self.description["output"]]
 
     def predict(self, model_input: object, params: dict | None = None) -> np.ndarray:

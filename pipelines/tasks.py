@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from data.errors import BadInput
-from pipelines.augmentation import Moment
+from pipelines.augmentation import Moment, scaled
 from pipelines.kinds import Images, Texts
 
 if TYPE_CHECKING:
@@ -211,11 +211,11 @@ class Autoencoding(Images):
     def training(self, raw: np.ndarray, labels: np.ndarray, moment: Moment) -> Batch:
         """Images, spoilt where the model is to mend them, and the same unspoilt on the scale 0 to 1."""
         images, _ = self.augmentation(raw, labels, moment)
-        return self.recipe.model.corruption(images, moment.generator(CORRUPTION)), _scaled(images)
+        return self.recipe.model.corruption(images, moment.generator(CORRUPTION)), scaled(images)
 
     def evaluation(self, raw: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Batch:
         """The same, each row spoilt always in the same way."""
-        return self.recipe.model.corruption.fixed(raw, rows), _scaled(raw)
+        return self.recipe.model.corruption.fixed(raw, rows), scaled(raw)
 
     def loss(self) -> keras.losses.Loss:
         """As the model says."""
@@ -230,7 +230,7 @@ class Autoencoding(Images):
         import keras
         from scipy.special import logit
 
-        images = _scaled(self.splits.train.inputs[np.arange(min(SAMPLE, len(self.splits.train)))])
+        images = scaled(self.splits.train.inputs[np.arange(min(SAMPLE, len(self.splits.train)))])
         mean = np.clip(images.mean(axis=0), 1e-6, 1 - 1e-6)
         output = np.broadcast_to(logit(mean) if self.recipe.model.output == "sigmoid" else mean, images.shape)
         return float(keras.ops.convert_to_numpy(self.loss()(images, output))), "the mean image"
@@ -257,11 +257,6 @@ class Autoencoding(Images):
         from pipelines.reports import autoencoding
 
         return autoencoding.report(model.network, self.recipe.model, self.splits, self.splits.notice)
-
-
-def _scaled(images: np.ndarray) -> np.ndarray:
-    """Pixels on the scale 0 to 1, float32."""
-    return np.asarray(images, np.float32) / 255
 
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, SequenceClassification, Autoencoding)}

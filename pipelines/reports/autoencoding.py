@@ -12,6 +12,7 @@ from rich.table import Table
 
 from data.spec import Source, Split, Splits
 from models.autoencoders import Autoencoder, Penalized, Variational
+from pipelines.augmentation import scaled
 from pipelines.reports import Report, reconstructions
 
 if TYPE_CHECKING:
@@ -129,11 +130,6 @@ def _walk_through(coder: Coder, split: Split, components: object) -> tuple[np.nd
 def batches(count: int) -> list[np.ndarray]:
     """All rows in order, some at a time."""
     return [np.arange(start, min(count, start + BATCH)) for start in range(0, count, BATCH)]
-
-
-def scaled(images: np.ndarray) -> np.ndarray:
-    """Pixels uint8 on the scale 0 to 1, float32."""
-    return images.astype(np.float32) / np.float32(255)
 
 
 def squared_errors(clean: np.ndarray, shown: np.ndarray) -> np.ndarray:
