@@ -9,16 +9,16 @@ from pipelines.recipes import recipe
 from pipelines.settings import Optimizer, Recipe, Schedule, Stage
 
 
-def _names(model: Model, rate: float = 2e-3) -> Recipe:
+def _names(model: Model, epochs: int = 12, rate: float = 2e-3) -> Recipe:
     return Recipe(
         DataConfig("names"),
         model,
         augmentation=None,
         optimizer=Optimizer("adamw", rate, {"beta_2": 0.99}, weight_decay=0.01, clipnorm=5.0),
         schedule=Schedule("cosine", warmup=0.1),
-        stages=(Stage(12),),
+        stages=(Stage(epochs),),
         label_smoothing=0.1,
-        precision="float32",  # small products gain nothing from bfloat16
+        precision="float32",  # bfloat16 was not tried
     )
 
 
@@ -38,16 +38,16 @@ def names_ngrams() -> Recipe:
 @recipe
 def names_rnn() -> Recipe:
     """A simple recurrent network, one layer in one direction."""
-    return _names(Recurrent("simple", layers=1, bidirectional=False, dropout=0.3), 1e-3)
+    return _names(Recurrent("simple", layers=1, bidirectional=False, dropout=0.3), 20, 1e-3)
 
 
 @recipe
 def names_gru() -> Recipe:
     """A two-layer bidirectional GRU."""
-    return _names(Recurrent("gru", embedding_dropout=0.2, dropout=0.3, character_dropout=0.05))
+    return _names(Recurrent("gru", dropout=0.3), 20)
 
 
 @recipe
 def names_lstm() -> Recipe:
     """A two-layer bidirectional LSTM."""
-    return _names(Recurrent("lstm", embedding_dropout=0.2, dropout=0.3, character_dropout=0.05))
+    return _names(Recurrent("lstm", dropout=0.3), 20)
