@@ -27,9 +27,11 @@ BATCH, EMBEDDING, UNITS, LONGEST = 128, 64, 128, 20
 CONTENDERS = {
     "keras": "keras.layers.GRU, padded to 20, masked",
     "keras_similar": "keras.layers.GRU, similar lengths, masked",
-    "ours": "models.recurrent.Recurrent, similar lengths",
+    "keras_threads": "the same, threads as ours",
+    "ours": "models.recurrent.Recurrent, similar lengths, a thread for each operation",
     "torch_packed": "torch.nn.GRU, padded, pack_padded_sequence",
     "torch_similar": "torch.nn.GRU, similar lengths, packed",
+    "torch_one": "the same, one thread",
 }
 
 
@@ -68,6 +70,10 @@ def keras_epoch(contender: str, texts: dict) -> Callable[[int], float]:
     import keras
     import tensorflow as tf
 
+    from pipelines.fitting import devices
+
+    if contender in ("ours", "keras_threads"):
+        devices.suit_small_operations()
     keras.utils.set_random_seed(0)
     classes = int(texts["labels"].max()) + 1
     if contender == "ours":
@@ -108,6 +114,8 @@ def torch_epoch(contender: str, texts: dict) -> Callable[[int], float]:
     from torch.nn.utils.rnn import pack_padded_sequence
 
     torch.manual_seed(0)
+    if contender == "torch_one":
+        torch.set_num_threads(1)
     embedding = torch.nn.Embedding(texts["characters"], EMBEDDING, padding_idx=0)
     recurrence = torch.nn.GRU(EMBEDDING, UNITS, num_layers=2, bidirectional=True, batch_first=True)
     head = torch.nn.Linear(2 * UNITS, int(texts["labels"].max()) + 1)
@@ -115,7 +123,7 @@ def torch_epoch(contender: str, texts: dict) -> Callable[[int], float]:
 
     def epoch(seed: int) -> float:
         losses = []
-        for ids, labels in batches(texts["ids"], texts["labels"], contender == "torch_similar", seed):
+        for ids, labels in batches(texts["ids"], texts["labels"], contender != "torch_packed", seed):
             lengths = torch.from_numpy(np.count_nonzero(ids, axis=1))
             embedded = embedding(torch.from_numpy(ids))
             packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)

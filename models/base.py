@@ -18,6 +18,9 @@ class Model:
     task: ClassVar[str] = "classification"
     """What it is for: classification (of images), sequence (classification of texts), autoencoding."""
 
+    small_operations: ClassVar[bool] = False
+    """Whether its operations are so small that on a CPU threads are better spent on several of them than on one."""
+
     def build(self, spec: Spec) -> keras.Model:
         """The untrained network.
 

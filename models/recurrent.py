@@ -47,6 +47,7 @@ class Recurrent(Model):
     """Recurrent layers over the embedded characters, one vector read out, and the classes' logits."""
 
     task: ClassVar[str] = "sequence"
+    small_operations: ClassVar[bool] = True
 
     cell: Literal["simple", "gru", "lstm"] = "gru"
     units: int = 128

@@ -142,10 +142,12 @@ def _prepare(recipe: Recipe, threads: int) -> int:
     import os
 
     command.start_backend()
-    if not recipe.deterministic:
-        return 0
     from pipelines.fitting import devices
 
+    if not recipe.deterministic:
+        if recipe.model.small_operations:
+            devices.suit_small_operations()
+        return 0
     threads = threads or os.cpu_count() or 1
     devices.make_deterministic(threads)
     return threads

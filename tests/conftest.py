@@ -1,5 +1,6 @@
 """Every test works in folders of its own: nothing is downloaded, nothing is left in the checkout."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,10 @@ from data.spec import Spec, Split, Splits
 from pipelines import command
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Two processes of tests share two cores; threads of TensorFlow's that wait for each other cost them a fifth.
+for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 
 @pytest.fixture(scope="session")
@@ -44,15 +49,9 @@ def run_stage(capfd):
     """Runs a stage in this process as the command line does; returns status, standard output and error."""
 
     def run(stage, *arguments):
-        status = 0
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["stage", *map(str, arguments)])
-            try:
-                command.main(stage.main)
-            except SystemExit as end:
-                status = end.code
+        status = command.run(stage.main, [*map(str, arguments)])
         out, err = capfd.readouterr()
-        return status or 0, out, err
+        return status, out, err
 
     return run
 

@@ -11,7 +11,7 @@ from benchmarks.server import Server, inspect, runs
 from pipelines import recipes, settings, sync, train
 from pipelines.tracking import outbox
 
-EPOCHS = 40
+EPOCHS = 20
 SLOW = ("digits-mlp", "--epochs", EPOCHS, "--batch-size", 8, "--model.units", 512, 512)
 QUICK = ("digits-mlp", "--epochs", EPOCHS)
 
