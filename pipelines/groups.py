@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import BadInput
-from pipelines import command, isolation, settings, training
+from pipelines import command, members, preparation, settings, training
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ def start(request: Request, count: int, console: Console) -> None:
 
     recipe = request.recipe
     store.connect()
-    splits = training.load(recipe, "", console)
+    splits = preparation.load(recipe, "", console)
     seeds = list(range(recipe.seed, recipe.seed + count))
     manifest = splits.manifest
     tags = {"stage": "train", "recipe": request.name, "task": recipe.model.task, "group": "seeds"}
@@ -38,9 +38,9 @@ def start(request: Request, count: int, console: Console) -> None:
     plain = settings.to_dict(recipe)
     header = {"recipe_name": request.name, "recipe": plain, "tta": request.tta, "seeds": seeds, "continues": True}
     params = {**settings.flatten(plain), "seed": ",".join(map(str, seeds))}
-    name = training.run_name(request.name, splits, f"seeds{seeds[0]}to{seeds[-1]}")
+    name = preparation.run_name(request.name, splits, f"seeds{seeds[0]}to{seeds[-1]}")
     with runs.start(splits.name, name, tags, params, header, console) as run:
-        training.record_inputs(run, recipe, splits)
+        preparation.record_inputs(run, recipe, splits)
         console.print(f"{run.name}: {count} trainings; run {run.id}", soft_wrap=True)
         _train_members(run, request, seeds, splits.notice, console)
 
@@ -53,9 +53,9 @@ def resume(folder: Path, console: Console) -> None:
     header = journal.read_header(folder)
     recipe = settings.from_dict(header["recipe"])
     store.connect()
-    splits = training.load(recipe, header["tags"]["data.sha256"], console)
+    splits = preparation.load(recipe, header["tags"]["data.sha256"], console)
     with runs.resume(folder, console) as run:
-        training.record_inputs(run, recipe, splits)
+        preparation.record_inputs(run, recipe, splits)
         request = training.Request(header["recipe_name"], recipe, header["tta"])
         _train_members(run, request, header["seeds"], splits.notice, console)
 
@@ -64,50 +64,23 @@ def _train_members(run: Run, request: Request, seeds: list[int], notice: str, co
     place = run.folder / "members"
     place.mkdir(exist_ok=True)
     for number, seed in enumerate(seeds, start=1):
-        kept = place / f"{seed}.json"
-        unfinished = _unfinished_member(run.id, seed)
-        if unfinished is None and kept.exists():
-            continue
-        console.print(f"{run.name}: seed {seed}, {number} of {len(seeds)}", soft_wrap=True)
+        kept = str(place / f"{seed}.json")
+        one = replace(request, recipe=replace(request.recipe, seed=seed), group=run.id, outcome=kept)
+        if not members.is_done(one):
+            console.print(f"{run.name}: seed {seed}, {number} of {len(seeds)}", soft_wrap=True)
         again = f"to go on: make train-{request.name} RESUME={run.id}"
         try:
-            if unfinished is None:
-                one = replace(request.recipe, seed=seed)
-                asked = replace(request, recipe=one, group=run.id, outcome=str(kept))
-                status = isolation.run_apart(_carry_out, asked)
-            else:
-                status = isolation.run_apart(_resume, unfinished)
-            _check(status, f"{run.name}, seed {seed}", again)
+            status = members.carry_on(one, members.train, members.resume)
         except command.Interrupted as error:
             raise command.Interrupted(error.number, f"{run.name}: interrupted; {again}") from None
+        _check(status, f"{run.name}, seed {seed}", again)
     _summarize(run, [training.read_outcome(place / f"{seed}.json") for seed in seeds], notice, console)
-
-
-def _unfinished_member(group: str, seed: int) -> Path | None:
-    from pipelines.tracking import journal, unfinished
-
-    for folder in unfinished.members(group):
-        if journal.read_header(folder)["recipe"]["seed"] == seed and not unfinished.has_finished(folder):
-            return folder
-    return None
-
-
-def _carry_out(request: Request) -> None:
-    from pipelines import reports
-
-    training.carry_out(request, reports.console())
-
-
-def _resume(folder: Path) -> None:
-    from pipelines import reports
-
-    training.resume(folder, reports.console())
 
 
 def _check(status: int, where: str, again: str) -> None:
     """End as a training has ended, if not well."""
     if status > 128:
-        raise command.Interrupted(status - 128)
+        raise command.Interrupted(status - 128, f"{where}: interrupted; {again}")
     if status == 1:
         raise command.RunFailed(f"{where}: the training failed, so the group has no result")
     if status:

@@ -38,6 +38,8 @@ def main(arguments: list[str]) -> None:
             table.add_row(header["name"], "0", store.plain(error))
             continue
         again = f"make train-{header.get('recipe_name')} RESUME={header.get('group') or header['id']}"
+        if header.get("search") or header.get("trial"):
+            again = f"make tune-{header['recipe_name']} as before"
         table.add_row(header["name"], str(sent), f"to go on: {again}" if continues else "complete")
     console.print(table if table.row_count else f"{store.public(store.uri())}: nothing waits to be sent")
     if faults:

@@ -1,12 +1,15 @@
 """Train a recipe, evaluate it once on the test set, and record everything.
 
-usage: python -m pipelines.train RECIPE [--epochs N] [--overfit-one-batch] [--tta] [overrides]
+usage: python -m pipelines.train RECIPE|RUN [--epochs N] [--overfit-one-batch] [--tta] [overrides]
        python -m pipelines.train RECIPE --seeds N [overrides]
        python -m pipelines.train RECIPE --resume last|RUN
+
+RUN in a recipe's place is the id of a recorded run, whose recipe is taken: that of a training, or the best of a search.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,13 +66,28 @@ def main(arguments: list[str]) -> None:
 
 def _parse(arguments: list[str]) -> tuple[str, Options]:
     """The recipe's name and what is to be done with it."""
-    name, rest = command.choose(arguments, recipes.summaries(), __doc__, "recipe")
-    program = f"python -m pipelines.train {name}"
-    about = recipes.RECIPES[name].__doc__
-    options = command.parse(Options, rest, program, about, Options(recipes.find(name)))
-    if options.resume is not None and replace(options, resume=None) != Options(recipes.find(name)):
+    if arguments and re.fullmatch("[0-9a-f]{32}", arguments[0]):
+        name, recipe, about = _recorded(arguments[0])
+        rest = arguments[1:]
+    else:
+        name, rest = command.choose(arguments, recipes.summaries(), __doc__, "recipe")
+        recipe, about = recipes.find(name), recipes.RECIPES[name].__doc__
+    program = f"python -m pipelines.train {arguments[0]}"
+    options = command.parse(Options, rest, program, about, Options(recipe))
+    if options.resume is not None and replace(options, resume=None) != Options(recipe):
         raise BadInput("takes everything from the run", "--resume", "leave out all other flags")
     return name, options
+
+
+def _recorded(run: str) -> tuple[str, Recipe, str]:
+    """The recipe of a recorded run: its name, itself, and where it is from."""
+    command.start_backend()
+    from pipelines.tracking import recorded
+
+    found = recorded.find(run)
+    name = found.tags().get("recipe", "")
+    recipe = replace(settings.from_dict(found.recipe()), steps=0)
+    return name, recipe, f"The recipe {name} as in run {found.name}."
 
 
 def _resume(name: str, options: Options, console: Console) -> None:
@@ -85,7 +103,7 @@ def _overfit_one_batch(request: Request, console: Console) -> None:
     """Show that the network can learn its first batch by heart."""
     command.start_backend()
     import data
-    from pipelines import reports, training
+    from pipelines import preparation, reports
     from pipelines.fitting.trainer import Trainer
     from pipelines.tracking import runs
 
@@ -94,11 +112,11 @@ def _overfit_one_batch(request: Request, console: Console) -> None:
     recipe, splits = _one_batch(request.recipe, splits)
     trainer = Trainer(recipe, splits, reports.nowhere())
     stage = "overfit-one-batch"
-    tags = {"stage": stage, "recipe": request.name, **training.describe(trainer, 0)}
-    name = training.run_name(request.name, splits, stage, f"seed{recipe.seed}")
+    tags = {"stage": stage, "recipe": request.name, **preparation.describe(trainer, 0)}
+    name = preparation.run_name(request.name, splits, stage, f"seed{recipe.seed}")
     params = settings.flatten(settings.to_dict(recipe))
     with runs.start(splits.name, name, tags, params, {}, console) as run:
-        training.announce(trainer, run, console)
+        preparation.announce(trainer, run, console)
         _judge(trainer, run, console)
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import BadInput, disk_fault
-from pipelines import command, settings
+from pipelines import command, preparation, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +23,19 @@ if TYPE_CHECKING:
     from pipelines.fitting.trainer import Trainer
     from pipelines.settings import Recipe
     from pipelines.tracking.runs import Run
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is particular about a training that a search tries: validation alone scores it, no model is recorded."""
+
+    id: str
+    epochs: int = 0
+    """It ends after so many of the recipe's epochs; 0: after all of them."""
+    begins_from: str = ""
+    """Folder that may have the last state of another trial, to go on from."""
+    keeps: str = ""
+    """Folder that gets its last state."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,8 @@ class Request:
     """That of the training data, where they must be the same."""
     threads: int = 0
     """For a deterministic training, 0: one for each processor."""
+    trial: Trial | None = None
+    """Set where a search tries the recipe."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,8 @@ class Outcome:
     """The metrics of each epoch."""
     weights: str
     """SHA-256 of the trained weights."""
+    failure: str = ""
+    """Why a trial has no result."""
 
 
 TIMES = ("epoch_seconds", "examples_per_second", "train_seconds")
@@ -80,29 +95,60 @@ def carry_out(request: Request, console: Console) -> Outcome:
 
     recipe = request.recipe
     recipe.check()
-    threads = _prepare(recipe, request.threads)
+    threads = preparation.prepare(recipe, request.threads)
     store.connect()
-    splits = load(recipe, request.data_sha256, console)
-    trainer = _trainer(recipe, splits, console)
+    splits = preparation.load(recipe, request.data_sha256, console)
+    if request.trial and request.trial.epochs:
+        steps = request.trial.epochs * max(1, len(splits.train) // recipe.batch_size)
+        recipe = replace(recipe, steps=steps)  # the schedule still spans all epochs
+    trainer = _trainer(request, recipe, splits, console)
     evaluation.check(trainer.task, request.tta)
-    tags = {"stage": "train", "recipe": request.name, **describe(trainer, threads), **request.tags}
+    stage = "trial" if request.trial else "train"
+    tags = {"stage": stage, "recipe": request.name, **preparation.describe(trainer, threads), **request.tags}
     if request.group:
         tags["mlflow.parentRunId"] = request.group
-    header = {
+    params = settings.flatten(settings.to_dict(recipe))
+    particular = f"trial{request.trial.id}" if request.trial else f"seed{recipe.seed}"
+    name = preparation.run_name(request.name, splits, particular)
+    header = _header(request, recipe, threads)
+    with runs.start(splits.name, name, tags, params, header, console) as run, _resumable(run, request):
+        preparation.announce(trainer, run, console)
+        preparation.record_inputs(run, recipe, splits)
+        return _complete(run, trainer, _inherited(request.trial, trainer), request, console)
+
+
+def _trainer(request: Request, recipe: Recipe, splits: Splits, console: Console) -> Trainer:
+    """The trainer; that a trial's values do not fit together is a failure of this trial alone."""
+    try:
+        return preparation.make_trainer(recipe, splits, console)
+    except BadInput as error:
+        if request.trial is None:
+            raise
+        raise command.RunFailed(str(error)) from None
+
+
+def _header(request: Request, recipe: Recipe, threads: int) -> dict[str, object]:
+    """What continuing the training will need."""
+    return {
         "recipe_name": request.name,
         "recipe": settings.to_dict(recipe),
         "tta": request.tta,
         "group": request.group,
         "outcome": request.outcome,
         "threads": threads,
+        "trial": request.trial and asdict(request.trial),
         "continues": True,
     }
-    params = settings.flatten(settings.to_dict(recipe))
-    name = run_name(request.name, splits, f"seed{recipe.seed}")
-    with runs.start(splits.name, name, tags, params, header, console) as run, _resumable(run, request):
-        announce(trainer, run, console)
-        record_inputs(run, recipe, splits)
-        return _complete(run, trainer, None, request, console)
+
+
+def _inherited(trial: Trial | None, trainer: Trainer) -> State | None:
+    """The state that a trial goes on from: that of another one, which had ended before the recipe's end."""
+    if trial is None or not trial.begins_from:
+        return None
+    from pipelines.fitting.checkpoints import Checkpoints
+
+    state = Checkpoints(Path(trial.begins_from)).latest()
+    return state and trainer.with_more_steps(state)
 
 
 def resume(folder: Path, console: Console) -> Outcome:
@@ -121,90 +167,41 @@ def resume(folder: Path, console: Console) -> Outcome:
     command.start_backend()
     header = journal.read_header(folder)
     recipe = settings.from_dict(header["recipe"])
-    request = Request(header["recipe_name"], recipe, header["tta"], header["group"], header["outcome"])
-    _prepare(recipe, header["threads"])
+    trial = header["trial"] and Trial(**header["trial"])
+    request = Request(header["recipe_name"], recipe, header["tta"], header["group"], header["outcome"], trial=trial)
+    preparation.prepare(recipe, header["threads"])
     store.connect()
-    splits = load(recipe, header["tags"]["data.sha256"], console)
-    trainer = _trainer(recipe, splits, console)
+    splits = preparation.load(recipe, header["tags"]["data.sha256"], console)
+    trainer = preparation.make_trainer(recipe, splits, console)
     with runs.resume(folder, console) as run, _resumable(run, request):
-        record_inputs(run, recipe, splits)
+        preparation.record_inputs(run, recipe, splits)
         versions = (folder / "artifacts" / "environment.txt").read_text(encoding="utf-8")
         for line in environment.differences(header["tags"], versions):
             console.print(f"{run.name}: {line}; the result may differ from that of an undisturbed run", soft_wrap=True)
-        state = Checkpoints(folder / "checkpoints").latest()
+        state = Checkpoints(folder / "checkpoints").latest() or _inherited(trial, trainer)
         where = f"after {state.position.step} of {trainer.total} steps" if state else "from its start"
         console.print(f"{run.name}: goes on {where}", soft_wrap=True)
         return _complete(run, trainer, state, request, console)
 
 
-def _prepare(recipe: Recipe, threads: int) -> int:
-    """Start the backend as the recipe wants it; returns the number of threads that were fixed, or 0."""
-    import os
-
-    command.start_backend()
-    from pipelines.fitting import devices
-
-    if not recipe.deterministic:
-        if recipe.model.small_operations:
-            devices.suit_small_operations()
-        return 0
-    threads = threads or os.cpu_count() or 1
-    devices.make_deterministic(threads)
-    return threads
-
-
-def load(recipe: Recipe, wanted: str, console: Console) -> Splits:
-    """The data; announced if they stand in for others, refused if they are not those of the wanted digest.
-
-    Args:
-        recipe: names them.
-        wanted: SHA-256 of the training data, empty if any will do.
-        console: where to announce.
-
-    Raises:
-        BadInput: they can't be had.
-    """
-    import data
-    from pipelines import reports
-
-    splits = data.load(recipe.data)
-    manifest = splits.manifest
-    if wanted and manifest["sha256"] != wanted:
-        what = f"{manifest['name']} ({manifest['source']}) is not the data that the run was trained with"
-        do = f"ingest the data whose sha256 is {wanted[:16]}..."
-        raise BadInput(what, f"data of sha256 {manifest['sha256'][:16]}...", do)
-    reports.warn_of_stand_in(splits.notice, console)
-    return splits
-
-
-def _trainer(recipe: Recipe, splits: Splits, console: Console) -> Trainer:
-    from pipelines.fitting.trainer import Trainer  # brings Keras, so not before the backend was started
-
-    return Trainer(recipe, splits, console)
-
-
 def _complete(run: Run, trainer: Trainer, state: State | None, request: Request, console: Console) -> Outcome:
-    """Train from a state on, evaluate, record."""
-    import numpy as np
-
-    from pipelines import evaluation, reports, servable
+    """Train from a state on, record, and evaluate what is no trial."""
+    from pipelines import reports
     from pipelines.fitting.checkpoints import Checkpoints
     from pipelines.tracking import journal
 
-    splits = trainer.splits
     if state is None:
         run.images(trainer.task.snapshot(trainer.model), 0)
-    fitted = trainer.fit(run.metrics, Checkpoints(run.folder / "checkpoints"), state, run.images)
+    checkpoints = Checkpoints(run.folder / "checkpoints")
+    fitted = trainer.fit(run.metrics, checkpoints, state, run.images)
     weights = digest(fitted.model)
     run.metrics({"train_seconds": fitted.seconds, "parameters": fitted.model.count_params()})
     run.tags({"weights.sha256": weights})
-    run.figures(reports.training_figures(fitted.history, fitted.model, splits.notice))
-    folder = run.model_folder()
-    servable.save(folder, fitted.model, trainer.task.serving())
-    model = servable.Servable(folder)
-    evaluation.evaluate(run, trainer.task, model, request.tta, console)
-    example = np.asarray(splits.train.inputs[np.arange(1)])
-    run.model(example, model.predict(example))
+    run.figures(reports.training_figures(fitted.history, fitted.model, trainer.splits.notice))
+    if request.trial is None:
+        _evaluate(run, trainer, fitted.model, request, console)
+    elif request.trial.keeps:
+        checkpoints.copy_latest(Path(request.trial.keeps))
     outcome = Outcome(run.id, run.name, request.recipe.seed, run.final(), fitted.history, weights)
     if request.outcome:
         journal.write_whole(Path(request.outcome), json.dumps(asdict(outcome)))
@@ -212,14 +209,18 @@ def _complete(run: Run, trainer: Trainer, state: State | None, request: Request,
     return outcome
 
 
-def record_inputs(run: Run, recipe: Recipe, splits: Splits) -> None:
-    """Record recipe and data, unless that has been done before the run was killed."""
-    from pipelines import reports
+def _evaluate(run: Run, trainer: Trainer, network: keras.Model, request: Request, console: Console) -> None:
+    """Score the network on the test set and record it."""
+    import numpy as np
 
-    if not run.has("dataset"):
-        run.text("recipe.json", reports.as_json(settings.to_dict(recipe)))
-        run.text("data.json", reports.as_json(splits.manifest))
-        run.dataset(splits.manifest)
+    from pipelines import evaluation, servable
+
+    folder = run.model_folder()
+    servable.save(folder, network, trainer.task.serving())
+    model = servable.Servable(folder)
+    evaluation.evaluate(run, trainer.task, model, request.tta, console)
+    example = np.asarray(trainer.splits.train.inputs[np.arange(1)])
+    run.model(example, model.predict(example))
 
 
 def read_outcome(path: Path) -> Outcome:
@@ -231,6 +232,8 @@ def read_outcome(path: Path) -> Outcome:
 def _resumable(run: Run, request: Request) -> Iterator[None]:
     """Tell how to go on after an interrupt or a full disk."""
     again = f"to go on: make train-{request.name} RESUME={request.group or run.id}"
+    if request.trial:
+        again = f"to go on, give the search's command again: make tune-{request.name} ..."
     try:
         yield
     except command.Interrupted as error:
@@ -253,40 +256,3 @@ def digest(network: keras.Model) -> str:
     for weight in network.get_weights():
         sha.update(np.ascontiguousarray(weight).data)
     return sha.hexdigest()
-
-
-def describe(trainer: Trainer, threads: int) -> Mapping[str, str]:
-    """Tags that say what a training was made with."""
-    import keras
-
-    from pipelines.fitting import devices
-
-    manifest = trainer.splits.manifest
-    tags = {
-        "task": trainer.task.name,
-        "data.source": manifest["source"],
-        "data.sha256": manifest["sha256"],
-        "data.test_sha256": manifest["test_sha256"],
-        "keras.backend": keras.backend.backend(),
-        "device": devices.describe(),
-        "precision": trainer.precision,
-    }
-    return tags | ({"threads": str(threads)} if threads else {})
-
-
-def run_name(name: str, splits: Splits, *particulars: str) -> str:
-    """Recipe, what is unusual about it, and the time to tell it from others."""
-    return "-".join([name, *["STAND-IN"] * bool(splits.notice), *particulars, time.strftime("%m%d-%H%M%S")])
-
-
-def announce(trainer: Trainer, run: Run, console: Console) -> None:
-    """What begins now, and the untrained network's loss beside that of knowing nothing."""
-    splits, recipe = trainer.splits, trainer.recipe
-    console.print(
-        f"{run.name}: {splits.name} ({splits.manifest['source']}), {len(splits.train):,} training and "
-        f"{len(splits.val):,} validation examples; {trainer.model.name}, {trainer.model.count_params():,} parameters; "
-        f"{recipe.epochs} epochs of {trainer.batches.steps} steps in {trainer.precision}",
-        soft_wrap=True,
-    )
-    chance, formula = trainer.task.chance()
-    console.print(f"initial loss {trainer.initial_loss():.3f} ({formula} = {chance:.3f})", soft_wrap=True)

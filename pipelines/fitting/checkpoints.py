@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 import zipfile
 import zlib
@@ -121,6 +122,14 @@ class Checkpoints:
             newest = next(iter(faults))
             raise BadInput(f"can't be read ({faults[newest]}), nor one before it", newest, "train anew")
         return None
+
+    def copy_latest(self, folder: Path) -> None:
+        """Copy the newest one into another folder, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        newest = self._paths()[0]
+        draft = folder / f"{newest.stem}.new"
+        shutil.copy(newest, draft)
+        draft.replace(folder / newest.name)
 
     def _paths(self) -> list[Path]:
         """The checkpoints, newest first."""

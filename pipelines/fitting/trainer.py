@@ -103,6 +103,13 @@ class Trainer:
         loss = self.task.loss()
         return float(keras.ops.convert_to_numpy(loss(targets, keras.ops.cast(outputs, "float32"))))
 
+    def with_more_steps(self, state: State) -> State:
+        """The last state of a training that was to end after fewer steps, as one that this training goes on from."""
+        position = state.position
+        stopped_early = any(callback.get("stopped_epoch") for callback in state.callbacks.values())
+        ended = position.epoch == self._first_epoch(position.stage + 1)
+        return replace(state, position=replace(position, stage_over=stopped_early or ended))
+
     def fit(
         self,
         report: Report,

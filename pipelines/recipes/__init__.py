@@ -1,7 +1,7 @@
 """The recipes: each is a function whose docstring says its command, cost and result.
 
 A recipe is added by writing one such function in a file of this folder; its name with dashes is what
-``make train-NAME`` takes.
+``make train-NAME`` takes. A function that gives its search space may stand beside it: see :mod:`pipelines.space`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,31 @@ from collections.abc import Callable
 
 from data.errors import BadInput
 from pipelines.settings import Recipe
+from pipelines.space import Space, around
 
 RECIPES: dict[str, Callable[[], Recipe]] = {}
+SPACES: dict[str, Callable[[], Space]] = {}
 
 
 def recipe(make: Callable[[], Recipe]) -> Callable[[], Recipe]:
     """Make a recipe known by its function's name, with dashes."""
     RECIPES[make.__name__.replace("_", "-")] = make
     return make
+
+
+def space(name: str) -> Callable[[Callable[[], Space]], Callable[[], Space]]:
+    """Make a search space known as that of the recipe of this name."""
+
+    def register(make: Callable[[], Space]) -> Callable[[], Space]:
+        SPACES[name] = make
+        return make
+
+    return register
+
+
+def find_space(name: str, recipe: Recipe) -> Space:
+    """The search space of the recipe of this name; one around its learning rate where none is declared."""
+    return SPACES[name]() if name in SPACES else around(recipe)
 
 
 def find(name: str) -> Recipe:

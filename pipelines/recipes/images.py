@@ -13,8 +13,9 @@ from models.dense import MultilayerPerceptron
 from models.fast import FastNetwork
 from models.residual import ResNet, WideResNet
 from pipelines.augmentation import Augmentation
-from pipelines.recipes import recipe
+from pipelines.recipes import recipe, space
 from pipelines.settings import EarlyStopping, Optimizer, Recipe, Schedule, Stage
+from pipelines.space import Choice, Float, Int, Space
 
 SGD = {"momentum": 0.9, "nesterov": True}
 
@@ -194,3 +195,47 @@ def digits_mlp() -> Recipe:
         stages=(Stage(20),),
         batch_size=64,
     )
+
+
+@space("digits-mlp")
+def digits_mlp_space() -> Space:
+    """Optimizer and size: minutes for twenty trials."""
+    return {
+        "optimizer.name": Choice(("adam", "sgd")),
+        "optimizer.learning_rate": Float(1e-4, 1e-1, log=True),
+        "optimizer.arguments.momentum": Float(0.0, 0.9, step=0.3, when=("optimizer.name", ("sgd",))),
+        "model.units.0": Int(16, 256, log=True),
+        "model.dropout": Float(0.0, 0.5, step=0.1),
+    }
+
+
+@recipe
+def mnist_hidden() -> Recipe:
+    """One hidden layer on MNIST by gradient descent, for the study of its hyperparameters: make tune-mnist-hidden."""
+    return Recipe(
+        DataConfig("mnist"),
+        MultilayerPerceptron(units=(100,), l2=1e-4),
+        optimizer=Optimizer("sgd", 1e-2, {"momentum": 0.9}),
+        stages=(Stage(10),),
+    )
+
+
+@space("mnist-hidden")
+def mnist_hidden_space() -> Space:
+    """A lecture's study: learning rate, L2 penalty and hidden units, each over some powers of ten."""
+    return {
+        "optimizer.learning_rate": Float(1e-3, 1e-1, log=True),
+        "model.l2": Float(1e-6, 1e-1, log=True),
+        "model.units.0": Int(10, 1000, log=True),
+    }
+
+
+@space("cifar")
+def cifar_space() -> Space:
+    """What matters most for the default."""
+    return {
+        "optimizer.learning_rate": Float(0.03, 0.6, log=True),
+        "label_smoothing": Float(0.0, 0.3, step=0.1),
+        "batch_size": Choice((250, 500, 1000)),
+        "augmentation.crop": Int(0, 4, step=1),
+    }

@@ -24,7 +24,9 @@ def find(reference: str, recipe: str) -> Path:
     Raises:
         BadInput: there is none.
     """
-    trainings = {folder: header for folder, header in headers().items() if header.get("continues")}
+    trainings = {
+        folder: header for folder, header in headers().items() if header.get("continues") and not header.get("search")
+    }
     if reference == "last":
         # A member of a group goes on with its group.
         mine = [f for f, header in trainings.items() if header["recipe_name"] == recipe and not header.get("group")]
@@ -47,6 +49,25 @@ def find(reference: str, recipe: str) -> Path:
     if has_finished(found[0]):
         raise BadInput("has finished", f"RESUME={reference}", "make sync sends what has not arrived of it")
     return found[0]
+
+
+def search(recipe: str, wanted: dict) -> Path | None:
+    """The folder of an unfinished search for the hyperparameters of a recipe.
+
+    Args:
+        recipe: the recipe's name.
+        wanted: what its header says of the search, all of it.
+
+    Raises:
+        BadInput: it is under way.
+    """
+    for folder, header in headers().items():
+        if header.get("search") == wanted and header["recipe_name"] == recipe and not has_finished(folder):
+            if journal.is_open(folder):
+                what = "is under way in another process"
+                raise BadInput(what, f"search {header['name']}", "wait for its end, or give another --search-seed")
+            return folder
+    return None
 
 
 def members(group: str) -> list[Path]:

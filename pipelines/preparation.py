@@ -1,0 +1,116 @@
+"""What comes before a training's first step: its backend, its data, its trainer, and what its run says of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from data.errors import BadInput
+from pipelines import command, settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from data.spec import Splits
+    from pipelines.fitting.trainer import Trainer
+    from pipelines.settings import Recipe
+    from pipelines.tracking.runs import Run
+
+
+def prepare(recipe: Recipe, threads: int) -> int:
+    """Start the backend as the recipe wants it; returns the number of threads that were fixed, or 0."""
+    import os
+
+    command.start_backend()
+    from pipelines.fitting import devices
+
+    if not recipe.deterministic:
+        if recipe.model.small_operations:
+            devices.suit_small_operations()
+        return 0
+    threads = threads or os.cpu_count() or 1
+    devices.make_deterministic(threads)
+    return threads
+
+
+def load(recipe: Recipe, wanted: str, console: Console) -> Splits:
+    """The data; announced if they stand in for others, refused if they are not those of the wanted digest.
+
+    Args:
+        recipe: names them.
+        wanted: SHA-256 of the training data, empty if any will do.
+        console: where to announce.
+
+    Raises:
+        BadInput: they can't be had.
+    """
+    import data
+    from pipelines import reports
+
+    splits = data.load(recipe.data)
+    manifest = splits.manifest
+    if wanted and manifest["sha256"] != wanted:
+        what = f"{manifest['name']} ({manifest['source']}) is not the data that the run was trained with"
+        do = f"ingest the data whose sha256 is {wanted[:16]}..."
+        raise BadInput(what, f"data of sha256 {manifest['sha256'][:16]}...", do)
+    reports.warn_of_stand_in(splits.notice, console)
+    return splits
+
+
+def make_trainer(recipe: Recipe, splits: Splits, console: Console) -> Trainer:
+    """All that the training needs; it brings Keras, so :func:`prepare` comes first.
+
+    Raises:
+        BadInput: the recipe does not fit the data, or the hardware.
+    """
+    from pipelines.fitting.trainer import Trainer
+
+    return Trainer(recipe, splits, console)
+
+
+def record_inputs(run: Run, recipe: Recipe, splits: Splits) -> None:
+    """Record recipe and data, unless that has been done before the run was killed."""
+    from pipelines import reports
+
+    if not run.has("dataset"):
+        run.text("recipe.json", reports.as_json(settings.to_dict(recipe)))
+        run.text("data.json", reports.as_json(splits.manifest))
+        run.dataset(splits.manifest)
+
+
+def describe(trainer: Trainer, threads: int) -> Mapping[str, str]:
+    """Tags that say what a training was made with."""
+    import keras
+
+    from pipelines.fitting import devices
+
+    manifest = trainer.splits.manifest
+    tags = {
+        "task": trainer.task.name,
+        "data.source": manifest["source"],
+        "data.sha256": manifest["sha256"],
+        "data.test_sha256": manifest["test_sha256"],
+        "keras.backend": keras.backend.backend(),
+        "device": devices.describe(),
+        "precision": trainer.precision,
+    }
+    return tags | ({"threads": str(threads)} if threads else {})
+
+
+def run_name(name: str, splits: Splits, *particulars: str) -> str:
+    """Recipe, what is unusual about it, and the time to tell it from others."""
+    return "-".join([name, *["STAND-IN"] * bool(splits.notice), *particulars, time.strftime("%m%d-%H%M%S")])
+
+
+def announce(trainer: Trainer, run: Run, console: Console) -> None:
+    """What begins now, and the untrained network's loss beside that of knowing nothing."""
+    splits, recipe = trainer.splits, trainer.recipe
+    console.print(
+        f"{run.name}: {splits.name} ({splits.manifest['source']}), {len(splits.train):,} training and "
+        f"{len(splits.val):,} validation examples; {trainer.model.name}, {trainer.model.count_params():,} parameters; "
+        f"{recipe.epochs} epochs of {trainer.batches.steps} steps in {trainer.precision}",
+        soft_wrap=True,
+    )
+    chance, formula = trainer.task.chance()
+    console.print(f"initial loss {trainer.initial_loss():.3f} ({formula} = {chance:.3f})", soft_wrap=True)

@@ -1,0 +1,309 @@
+"""One search from its space to its recorded winner."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from data.errors import BadInput
+from pipelines import command, isolation, members, preparation, settings, space, training
+from pipelines.settings import Recipe
+from pipelines.space import Space
+from pipelines.tuning import trials
+from pipelines.tuning.trials import Asked, Log, Objective, Result
+from pipelines.tuning.worker import Searched, tidy, work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from data.spec import Splits
+    from pipelines.tracking.runs import Run
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search that is asked for."""
+
+    name: str
+    """The recipe's."""
+    recipe: Recipe
+    space: Space
+    strategy: str
+    objective: Objective
+    trials: int | None
+    seed: int
+    retrain: bool
+    workers: int
+
+    def plain(self) -> dict:
+        """All that decides which trials are made, as plain data."""
+        kept = {"recipe": settings.to_dict(self.recipe), "space": space.to_dict(self.space), "strategy": self.strategy}
+        kept |= {"objective": self.objective.monitor, "trials": self.trials, "seed": self.seed}
+        return json.loads(json.dumps(kept))
+
+    def digest(self) -> str:
+        """SHA-256 of the same."""
+        return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()
+
+
+class Search:
+    """A search that is being carried out and recorded."""
+
+    def __init__(self, plan: Plan, run: Run, splits: Splits, console: Console) -> None:
+        """Take up a search where its log ends."""
+        from pipelines.tuning.oracles import Oracle
+
+        self.plan, self.run, self.splits, self.console = plan, run, splits, console
+        self.log = Log(run.folder / "trials.jsonl")
+        epochs = plan.recipe.epochs
+        self.oracle = Oracle(plan.strategy, plan.space, plan.objective, plan.trials, epochs, plan.seed, self.log)
+        self.searched = searched(plan, run.id, splits)
+        for number in range(1, len(self.log.ends()) + 1):
+            self._record(number)
+
+    def begin(self, asked: Asked) -> Searched:
+        """Say that a trial begins; gives what it has in common with others."""
+        short = space.short_names(self.plan.space)
+        values = ", ".join(f"{short[path]} {space.text(value)}" for path, value in asked.hyperparameters.items())
+        goes_on = f", goes on from trial {asked.past} to epoch {asked.epochs}" if asked.past else ""
+        self.console.print(f"trial {asked.id}: {values}{goes_on}", soft_wrap=True)
+        return self.searched
+
+    def _end(self, trial: str, found: Result) -> None:
+        """Record and say what came of a trial."""
+        self._record(len(self.log.ends()))
+        tidy(self.searched, self.log.trials(), self.oracle.needed())
+        score = "" if found.failure else f"{self.plan.objective.metric} {found.score:.4f}, "
+        best = trials.best(self.log.trials(), self.plan.objective)
+        said = f"; best {best[1].score:.4f} (trial {best[0].id})" if best else ""
+        self.console.print(f"trial {trial}: {score}{found.state}, {found.seconds:.0f} s{said}", soft_wrap=True)
+
+    def _record(self, number: int) -> None:
+        """Metrics after so many trials have ended."""
+        results = {asked.id: found for asked, found in self.log.trials()}
+        ended = [results[trial].score for trial in self.log.ends()[:number]]
+        metrics = {"trial/score": ended[-1]} if math.isfinite(ended[-1]) else {}
+        if finite := [score for score in ended if math.isfinite(score)]:
+            metrics["trial/best"] = self.plan.objective.best(finite)
+        self.run.metrics(metrics, number)
+
+    def ask(self, worker: str) -> Asked | object | None:
+        """See :meth:`pipelines.tuning.oracles.Oracle.ask`."""
+        return self.oracle.ask(worker)
+
+    def tell(self, trial: str, found: Result) -> None:
+        """See :meth:`pipelines.tuning.oracles.Oracle.tell`; also recorded and said."""
+        self.oracle.tell(trial, found)
+        self._end(trial, found)
+
+
+def searched(plan: Plan, group: str, splits: Splits) -> Searched:
+    """What all trials of a search have in common."""
+    tags = {f"data.{key}": splits.manifest[key] for key in ("source", "sha256", "test_sha256")}
+    tags["task"] = plan.recipe.model.task
+    hyperband = plan.strategy == "hyperband"
+    return Searched(plan.name, plan.recipe, plan.objective, group, splits.name, tags, hyperband)
+
+
+def carry_out(plan: Plan, console: Console) -> None:
+    """Be a worker where Keras Tuner's variables say so; else search, or go on where the same search is unfinished.
+
+    Everything is recorded in one run, each trial in a child of it.
+
+    Raises:
+        BadInput: it can't be done as asked.
+        RunFailed: no trial has a result.
+        Interrupted: by a signal; the same command goes on.
+    """
+    from pipelines.tracking import runs, store, unfinished
+    from pipelines.tuning import service
+
+    if service.role() == "worker":
+        work_for_chief(plan, console)
+        return
+    store.connect()
+    wanted = plan.plain() | {"retrain": plan.retrain}
+    begun = unfinished.search(plan.name, wanted)
+    splits = preparation.load(plan.recipe, "", console)
+    if not len(splits.val):
+        raise BadInput("a search needs validation data", "--data.validation", "give a count or a share above 0")
+    tags = {"stage": "tune", "recipe": plan.name, "strategy": plan.strategy, "search.seed": str(plan.seed)}
+    tags |= searched(plan, "", splits).tags
+    params = settings.flatten(settings.to_dict(plan.recipe))
+    params |= {f"search.{path}": text for path, text in space.describe(plan.space).items()}
+    name = preparation.run_name(plan.name, splits, plan.strategy)
+    header = {"recipe_name": plan.name, "search": wanted, "continues": True}
+    if begun is None:
+        opened = runs.start(splits.name, name, tags, params, header, console)
+    else:
+        opened = runs.resume(begun, console)
+    with opened as run, _again(run, plan):
+        preparation.record_inputs(run, plan.recipe, splits)
+        search = Search(plan, run, splits, console)
+        ended = len(search.log.ends())
+        how = f"goes on after {ended} trials" if begun else f"{plan.strategy} search"
+        console.print(f"{run.name}: {how}; run {run.id}", soft_wrap=True)
+        _make_trials(search)
+        _finish(search)
+
+
+@contextmanager
+def _again(run: Run, plan: Plan) -> Iterator[None]:
+    """Tell how to go on after an interrupt."""
+    try:
+        yield
+    except command.Interrupted as error:
+        line = f"{run.name}: interrupted; to go on, give the same command again: make tune-{plan.name} ..."
+        raise command.Interrupted(error.number, line) from None
+
+
+def _make_trials(search: Search) -> None:
+    """Carry out all trials: here, by workers of this machine, or by those of others."""
+    plan = search.plan
+    names = [f"worker{number}" for number in range(plan.workers)]
+    from pipelines.tuning import service
+
+    if service.role() == "chief":
+        _serve(search)
+    elif plan.workers == 1:
+        search.oracle.adopt(names)
+        work(search, names[0], search.begin)
+    else:
+        search.oracle.adopt(names)
+        _employ(search, names)
+
+
+def _facts(search: Search) -> dict[str, str]:
+    return {"group": search.run.id, "digest": search.plan.digest(), "sha256": search.splits.manifest["sha256"]}
+
+
+def _serve(search: Search) -> None:
+    """Be the chief of workers that are started elsewhere."""
+    from pipelines.tuning import service
+
+    chief = service.Chief(search, _facts(search), search.begin)
+    ip, port = os.environ[service.IP], int(os.environ[service.PORT])
+    with service.serving(chief, ip, port):
+        search.console.print(f"{search.run.name}: workers are awaited at {ip}:{port}", soft_wrap=True)
+        service.wait_for_end(chief)
+
+
+def _employ(search: Search, names: list[str]) -> None:
+    """Start workers on this machine, and be their chief."""
+    from pipelines.tuning import service
+
+    chief = service.Chief(search, _facts(search), search.begin)
+    with service.serving(chief, LOOPBACK, service.ANY_PORT) as port:
+        calls = [(_be_employed, (search.searched, name, port)) for name in names]
+        statuses = isolation.run_all_apart(calls)
+    if chief.fault:
+        raise chief.fault
+    worst = next((status for status in statuses if status not in (0, 143)), max(statuses))
+    if worst > 128:
+        raise command.Interrupted(worst - 128)
+    if worst:
+        raise BadInput(f"a worker ended with status {worst}", search.run.name, "give the same command again to go on")
+
+
+def _be_employed(common: Searched, name: str, port: int) -> None:
+    """In a worker's process, on the chief's machine."""
+    command.start_backend()
+    from pipelines.tracking import store
+    from pipelines.tuning import service
+
+    store.connect()
+    os.environ |= {service.NAME: name, service.IP: LOOPBACK, service.PORT: str(port)}
+    work(service.Client(), name, lambda _: common)
+
+
+def work_for_chief(plan: Plan, console: Console) -> None:
+    """Carry out trials for the chief whose address Keras Tuner's variables hold.
+
+    Raises:
+        BadInput: the chief searches something else, or on other data.
+    """
+    from pipelines.tracking import store
+    from pipelines.tuning import service
+
+    store.connect()
+    splits = preparation.load(plan.recipe, "", console)
+    name = os.environ[service.NAME]
+    where = f"{os.environ[service.IP]}:{os.environ[service.PORT]}"
+    console.print(f"{name}: works for the chief at {where}", soft_wrap=True)
+
+    def begin(asked: Asked) -> Searched:
+        facts = service.facts(asked)
+        mine = {"digest": plan.digest(), "sha256": splits.manifest["sha256"]}
+        for key, what in (("digest", "another search"), ("sha256", "the search on other data")):
+            if facts[key] != mine[key]:
+                raise BadInput(f"the chief carries out {what}", where, "give all the same command, code and data")
+        console.print(f"{name}: trial {asked.id}", soft_wrap=True)
+        return searched(plan, facts["group"], splits)
+
+    work(service.Client(), name, begin)
+
+
+def _finish(search: Search) -> None:
+    """Record what all trials say together, and the winner."""
+    from pipelines import reports
+    from pipelines.reports import search as report
+
+    plan, run, notice = search.plan, search.run, search.splits.notice
+    made = search.log.trials()
+    table = report.table(made, plan.objective)
+    run.tables({"trials": table})
+    run.text("trials.csv", table.to_csv(index=False))
+    winner = trials.best(made, plan.objective)
+    if winner is None:
+        why = table["state"].iloc[0] if len(table) else "none was made"
+        raise command.RunFailed(f"{run.name}: no trial has a result ({why})")
+    run.figures(
+        {
+            "score_by_trial": report.progress(table, plan.objective, notice),
+            "score_by_hyperparameter": report.by_hyperparameter(table, plan.objective, plan.space, notice),
+        }
+    )
+    asked, found = winner
+    recipe = asked.recipe(plan.recipe)
+    run.text("recipe.json", reports.as_json(settings.to_dict(recipe)))
+    run.tags({"best.trial": asked.id, "best.run": found.run})
+    run.tags({f"best.{path}": str(value) for path, value in asked.hyperparameters.items()})
+    run.metrics({f"best/{plan.objective.metric}": found.score, "trials": len(table)})
+    search.console.print(report.summary(table, plan.objective, plan.space, notice))
+    search.console.print(
+        f"best: trial {asked.id}, {plan.objective.metric} {found.score:.4f} (chosen by it, so it flatters)"
+    )
+    if plan.retrain:
+        _retrain(search, trials.final_recipe(recipe, found))
+    else:
+        search.console.print(f"to train it: make train-{run.id}", soft_wrap=True)
+    for rest in ("members", "states"):
+        shutil.rmtree(run.folder / rest, ignore_errors=True)
+    search.console.print(f"{run.name}: run {run.id}; see make ui", soft_wrap=True)
+
+
+def _retrain(search: Search, recipe: Recipe) -> None:
+    """Train the winner on training and validation data, and score it on the test set, once."""
+    plan, run = search.plan, search.run
+    outcome = run.folder / "retrained.json"
+    search.console.print(f"{run.name}: trains the best on training and validation data", soft_wrap=True)
+    tags = {"retrains": run.id}
+    request = training.Request(plan.name, recipe, group=run.id, outcome=str(outcome), tags=tags)
+    status = members.carry_on(request, members.train, members.resume)
+    if status > 128:
+        raise command.Interrupted(status - 128)
+    if status:
+        raise command.RunFailed(f"{run.name}: training the best failed")
+    found = training.read_outcome(outcome)
+    run.metrics({name: value for name, value in found.final.items() if name.startswith("test/")})
+    run.tags({"retrained": found.run})
