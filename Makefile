@@ -11,7 +11,7 @@ LOCK := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements-gpu.lock || echo
 
 # Values reach the shell as its own variables, unexpanded, never as text of a command: an apostrophe, a dollar or a
 # space in a path is then harmless. ARGS is the exception: it is several words, quoted by the shell's rules.
-VALUES := ARGS FROM RUN PORT SEEDS RESUME INPUT
+VALUES := ARGS FROM RUN PORT SEEDS RESUME INPUT WORKERS
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 
@@ -59,6 +59,11 @@ augment-%: setup
 #:   RESUME=last|RUN            go on with an unfinished run or group
 train-%: setup
 	@eval "$(MODULE) pipelines.train '$*' $${SEEDS:+--seeds \"\$$SEEDS\"} $${RESUME:+--resume \"\$$RESUME\"} $$ARGS"
+
+#: tune-RECIPE [ARGS=...]       search its hyperparameters; ARGS="--strategy random --trials 20", "--help"
+#:   WORKERS=2                  so many trials at once
+tune-%: setup
+	@eval "$(MODULE) pipelines.tune '$*' $${WORKERS:+--workers \"\$$WORKERS\"} $$ARGS"
 
 #: reproduce RUN=...            run a recorded run again from its record, and say whether the result is the same
 reproduce: setup

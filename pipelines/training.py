@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import BadInput, disk_fault
+from data.errors import BadInput, disk_fault, reason
 from pipelines import command, preparation, settings
 
 if TYPE_CHECKING:
@@ -98,9 +98,6 @@ def carry_out(request: Request, console: Console) -> Outcome:
     threads = preparation.prepare(recipe, request.threads)
     store.connect()
     splits = preparation.load(recipe, request.data_sha256, console)
-    if request.trial and request.trial.epochs:
-        steps = request.trial.epochs * max(1, len(splits.train) // recipe.batch_size)
-        recipe = replace(recipe, steps=steps)  # the schedule still spans all epochs
     trainer = _trainer(request, recipe, splits, console)
     evaluation.check(trainer.task, request.tta)
     stage = "trial" if request.trial else "train"
@@ -111,7 +108,11 @@ def carry_out(request: Request, console: Console) -> Outcome:
     particular = f"trial{request.trial.id}" if request.trial else f"seed{recipe.seed}"
     name = preparation.run_name(request.name, splits, particular)
     header = _header(request, recipe, threads)
-    with runs.start(splits.name, name, tags, params, header, console) as run, _resumable(run, request):
+    with (
+        runs.start(splits.name, name, tags, params, header, console) as run,
+        _trying(run, request),
+        _resumable(run, request),
+    ):
         preparation.announce(trainer, run, console)
         preparation.record_inputs(run, recipe, splits)
         return _complete(run, trainer, _inherited(request.trial, trainer), request, console)
@@ -120,11 +121,14 @@ def carry_out(request: Request, console: Console) -> Outcome:
 def _trainer(request: Request, recipe: Recipe, splits: Splits, console: Console) -> Trainer:
     """The trainer; that a trial's values do not fit together is a failure of this trial alone."""
     try:
-        return preparation.make_trainer(recipe, splits, console)
+        trainer = preparation.make_trainer(recipe, splits, console)
     except BadInput as error:
         if request.trial is None:
             raise
         raise command.RunFailed(str(error)) from None
+    if request.trial and request.trial.epochs:
+        trainer.end_after(request.trial.epochs)
+    return trainer
 
 
 def _header(request: Request, recipe: Recipe, threads: int) -> dict[str, object]:
@@ -172,14 +176,14 @@ def resume(folder: Path, console: Console) -> Outcome:
     preparation.prepare(recipe, header["threads"])
     store.connect()
     splits = preparation.load(recipe, header["tags"]["data.sha256"], console)
-    trainer = preparation.make_trainer(recipe, splits, console)
-    with runs.resume(folder, console) as run, _resumable(run, request):
+    trainer = _trainer(request, recipe, splits, console)
+    with runs.resume(folder, console) as run, _guarded(run, request):
         preparation.record_inputs(run, recipe, splits)
         versions = (folder / "artifacts" / "environment.txt").read_text(encoding="utf-8")
         for line in environment.differences(header["tags"], versions):
             console.print(f"{run.name}: {line}; the result may differ from that of an undisturbed run", soft_wrap=True)
         state = Checkpoints(folder / "checkpoints").latest() or _inherited(trial, trainer)
-        where = f"after {state.position.step} of {trainer.total} steps" if state else "from its start"
+        where = f"after {state.position.step} of {trainer.limit} steps" if state else "from its start"
         console.print(f"{run.name}: goes on {where}", soft_wrap=True)
         return _complete(run, trainer, state, request, console)
 
@@ -188,7 +192,6 @@ def _complete(run: Run, trainer: Trainer, state: State | None, request: Request,
     """Train from a state on, record, and evaluate what is no trial."""
     from pipelines import reports
     from pipelines.fitting.checkpoints import Checkpoints
-    from pipelines.tracking import journal
 
     if state is None:
         run.images(trainer.task.snapshot(trainer.model), 0)
@@ -204,7 +207,7 @@ def _complete(run: Run, trainer: Trainer, state: State | None, request: Request,
         checkpoints.copy_latest(Path(request.trial.keeps))
     outcome = Outcome(run.id, run.name, request.recipe.seed, run.final(), fitted.history, weights)
     if request.outcome:
-        journal.write_whole(Path(request.outcome), json.dumps(asdict(outcome)))
+        write_outcome(request.outcome, outcome)
     console.print(f"{run.name}: trained in {fitted.seconds:.0f} s; run {run.id}; see make ui", soft_wrap=True)
     return outcome
 
@@ -223,9 +226,37 @@ def _evaluate(run: Run, trainer: Trainer, network: keras.Model, request: Request
     run.model(example, model.predict(example))
 
 
+def write_outcome(path: str, outcome: Outcome) -> None:
+    """Write an outcome for those who wait for it: whole or not at all."""
+    from pipelines.tracking import journal
+
+    journal.write_whole(Path(path), json.dumps(asdict(outcome)))
+
+
 def read_outcome(path: Path) -> Outcome:
     """The outcome that a training wrote for its group."""
     return Outcome(**json.loads(path.read_text(encoding="utf-8")))
+
+
+@contextmanager
+def _guarded(run: Run, request: Request) -> Iterator[None]:
+    with _trying(run, request), _resumable(run, request):
+        yield
+
+
+@contextmanager
+def _trying(run: Run, request: Request) -> Iterator[None]:
+    """Let what goes wrong with a trial, and would again, be its outcome."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as error:
+        if request.trial is None:
+            raise
+        why = reason(error) if isinstance(error, command.RunFailed) else f"{type(error).__name__}, {reason(error)}"
+        write_outcome(request.outcome, Outcome(run.id, run.name, request.recipe.seed, {}, [], "", failure=why))
+        raise command.RunFailed(why) from None
 
 
 @contextmanager

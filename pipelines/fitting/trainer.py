@@ -79,6 +79,9 @@ class Trainer:
         self._adapt()
         whole = recipe.epochs * self.batches.steps
         self.total = min(recipe.steps or whole, whole)
+        """Steps that the schedule spans."""
+        self.limit = self.total
+        """Steps after which it ends."""
         self.position = Position()
 
     def _adapt(self) -> None:
@@ -102,6 +105,10 @@ class Trainer:
             variable.assign(value)
         loss = self.task.loss()
         return float(keras.ops.convert_to_numpy(loss(targets, keras.ops.cast(outputs, "float32"))))
+
+    def end_after(self, epochs: int) -> None:
+        """End before the recipe's last epoch; the schedule is that of a whole training all the same."""
+        self.limit = min(self.total, epochs * self.batches.steps)
 
     def with_more_steps(self, state: State) -> State:
         """The last state of a training that was to end after fewer steps, as one that this training goes on from."""
@@ -136,15 +143,15 @@ class Trainer:
             report(epoch.metrics, number, epoch.at)
         progress = self._progress()
         interruptible = Interruptible()
-        keeper = partial(Keeper, position, checkpoints, report, interruptible, self.batches.steps, self.total)
+        keeper = partial(Keeper, position, checkpoints, report, interruptible, self.batches.steps, self.limit)
         try:
             for number in range(position.stage, len(self.recipe.stages)):
                 if number > position.stage:
-                    if position.step >= self.total:
+                    if position.step >= self.limit:
                         break
                     position.stage, position.stage_over, state = number, False, None
                     position.epoch = self._first_epoch(number)
-                self._fit_stage(Epochs(progress, position, self.total), partial(keeper, state=state), show)
+                self._fit_stage(Epochs(progress, position, self.limit), partial(keeper, state=state), show)
         finally:
             progress.stop()
             interruptible.release()
@@ -158,7 +165,7 @@ class Trainer:
 
     def _progress(self) -> Progress:
         costs = [(size / self.task.seen.shape[0]) ** 2 if size else 1.0 for size in self.batches.image_sizes]
-        return Progress(self.console, self.batches.steps, costs, self.total, self.batches.batch_size)
+        return Progress(self.console, self.batches.steps, costs, self.limit, self.batches.batch_size)
 
     def _first_epoch(self, stage: int) -> int:
         return sum(earlier.epochs for earlier in self.recipe.stages[:stage])

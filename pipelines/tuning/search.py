@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from data.errors import BadInput
-from pipelines import command, isolation, members, preparation, settings, space, training
+from pipelines import command, members, preparation, settings, space, training
 from pipelines.settings import Recipe
-from pipelines.space import Space
-from pipelines.tuning import trials
-from pipelines.tuning.trials import Asked, Log, Objective, Result
-from pipelines.tuning.worker import Searched, tidy, work
+from pipelines.tuning import teams, trials
+from pipelines.tuning.plan import Plan, searched
+from pipelines.tuning.trials import Asked, Log, Result
+from pipelines.tuning.worker import Searched, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,34 +22,6 @@ if TYPE_CHECKING:
 
     from data.spec import Splits
     from pipelines.tracking.runs import Run
-
-LOOPBACK = "127.0.0.1"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A search that is asked for."""
-
-    name: str
-    """The recipe's."""
-    recipe: Recipe
-    space: Space
-    strategy: str
-    objective: Objective
-    trials: int | None
-    seed: int
-    retrain: bool
-    workers: int
-
-    def plain(self) -> dict:
-        """All that decides which trials are made, as plain data."""
-        kept = {"recipe": settings.to_dict(self.recipe), "space": space.to_dict(self.space), "strategy": self.strategy}
-        kept |= {"objective": self.objective.monitor, "trials": self.trials, "seed": self.seed}
-        return json.loads(json.dumps(kept))
-
-    def digest(self) -> str:
-        """SHA-256 of the same."""
-        return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()
 
 
 class Search:
@@ -107,14 +75,6 @@ class Search:
         self._end(trial, found)
 
 
-def searched(plan: Plan, group: str, splits: Splits) -> Searched:
-    """What all trials of a search have in common."""
-    tags = {f"data.{key}": splits.manifest[key] for key in ("source", "sha256", "test_sha256")}
-    tags["task"] = plan.recipe.model.task
-    hyperband = plan.strategy == "hyperband"
-    return Searched(plan.name, plan.recipe, plan.objective, group, splits.name, tags, hyperband)
-
-
 def carry_out(plan: Plan, console: Console) -> None:
     """Be a worker where Keras Tuner's variables say so; else search, or go on where the same search is unfinished.
 
@@ -129,7 +89,7 @@ def carry_out(plan: Plan, console: Console) -> None:
     from pipelines.tuning import service
 
     if service.role() == "worker":
-        work_for_chief(plan, console)
+        teams.work_for_chief(plan, console)
         return
     store.connect()
     wanted = plan.plain() | {"retrain": plan.retrain}
@@ -153,7 +113,7 @@ def carry_out(plan: Plan, console: Console) -> None:
         ended = len(search.log.ends())
         how = f"goes on after {ended} trials" if begun else f"{plan.strategy} search"
         console.print(f"{run.name}: {how}; run {run.id}", soft_wrap=True)
-        _make_trials(search)
+        teams.make_trials(search)
         _finish(search)
 
 
@@ -165,92 +125,6 @@ def _again(run: Run, plan: Plan) -> Iterator[None]:
     except command.Interrupted as error:
         line = f"{run.name}: interrupted; to go on, give the same command again: make tune-{plan.name} ..."
         raise command.Interrupted(error.number, line) from None
-
-
-def _make_trials(search: Search) -> None:
-    """Carry out all trials: here, by workers of this machine, or by those of others."""
-    plan = search.plan
-    names = [f"worker{number}" for number in range(plan.workers)]
-    from pipelines.tuning import service
-
-    if service.role() == "chief":
-        _serve(search)
-    elif plan.workers == 1:
-        search.oracle.adopt(names)
-        work(search, names[0], search.begin)
-    else:
-        search.oracle.adopt(names)
-        _employ(search, names)
-
-
-def _facts(search: Search) -> dict[str, str]:
-    return {"group": search.run.id, "digest": search.plan.digest(), "sha256": search.splits.manifest["sha256"]}
-
-
-def _serve(search: Search) -> None:
-    """Be the chief of workers that are started elsewhere."""
-    from pipelines.tuning import service
-
-    chief = service.Chief(search, _facts(search), search.begin)
-    ip, port = os.environ[service.IP], int(os.environ[service.PORT])
-    with service.serving(chief, ip, port):
-        search.console.print(f"{search.run.name}: workers are awaited at {ip}:{port}", soft_wrap=True)
-        service.wait_for_end(chief)
-
-
-def _employ(search: Search, names: list[str]) -> None:
-    """Start workers on this machine, and be their chief."""
-    from pipelines.tuning import service
-
-    chief = service.Chief(search, _facts(search), search.begin)
-    with service.serving(chief, LOOPBACK, service.ANY_PORT) as port:
-        calls = [(_be_employed, (search.searched, name, port)) for name in names]
-        statuses = isolation.run_all_apart(calls)
-    if chief.fault:
-        raise chief.fault
-    worst = next((status for status in statuses if status not in (0, 143)), max(statuses))
-    if worst > 128:
-        raise command.Interrupted(worst - 128)
-    if worst:
-        raise BadInput(f"a worker ended with status {worst}", search.run.name, "give the same command again to go on")
-
-
-def _be_employed(common: Searched, name: str, port: int) -> None:
-    """In a worker's process, on the chief's machine."""
-    command.start_backend()
-    from pipelines.tracking import store
-    from pipelines.tuning import service
-
-    store.connect()
-    os.environ |= {service.NAME: name, service.IP: LOOPBACK, service.PORT: str(port)}
-    work(service.Client(), name, lambda _: common)
-
-
-def work_for_chief(plan: Plan, console: Console) -> None:
-    """Carry out trials for the chief whose address Keras Tuner's variables hold.
-
-    Raises:
-        BadInput: the chief searches something else, or on other data.
-    """
-    from pipelines.tracking import store
-    from pipelines.tuning import service
-
-    store.connect()
-    splits = preparation.load(plan.recipe, "", console)
-    name = os.environ[service.NAME]
-    where = f"{os.environ[service.IP]}:{os.environ[service.PORT]}"
-    console.print(f"{name}: works for the chief at {where}", soft_wrap=True)
-
-    def begin(asked: Asked) -> Searched:
-        facts = service.facts(asked)
-        mine = {"digest": plan.digest(), "sha256": splits.manifest["sha256"]}
-        for key, what in (("digest", "another search"), ("sha256", "the search on other data")):
-            if facts[key] != mine[key]:
-                raise BadInput(f"the chief carries out {what}", where, "give all the same command, code and data")
-        console.print(f"{name}: trial {asked.id}", soft_wrap=True)
-        return searched(plan, facts["group"], splits)
-
-    work(service.Client(), name, begin)
 
 
 def _finish(search: Search) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -114,7 +113,7 @@ def make_trial(asked: Asked, searched: Searched) -> Result:
     found = training.read_outcome(outcome) if outcome.exists() else None
     if found is None or found.failure:
         why = found.failure if found else f"signal {-status} ended its process (9 may be want of memory)"
-        run = _record_failure(request, searched, why)
+        run = (found and found.run) or _record_failure(request, searched, why)
         return Result(run=run, failure=why)
     return result(found, asked, request.recipe, searched.objective)
 
@@ -154,18 +153,13 @@ def try_to_resume(folder: Path) -> None:
 
 
 def _attempt(outcome: str, train: Callable[[], object]) -> None:
-    """Train; what this trial alone can't do is its outcome, what the machine can't ends the search for now."""
-    from pipelines.tracking import journal
-
+    """Train; a failure that is not yet the outcome, for it came before there was a run, becomes it."""
     try:
         train()
-    except BadInput:
+    except command.RunFailed as error:
+        if not Path(outcome).exists():
+            training.write_outcome(outcome, training.Outcome("", "", 0, {}, [], "", failure=reason(error)))
         raise
-    except Exception as error:
-        why = reason(error) if isinstance(error, command.RunFailed) else f"{type(error).__name__}, {reason(error)}"
-        failed = training.Outcome("", "", 0, {}, [], "", failure=why)
-        journal.write_whole(Path(outcome), json.dumps(asdict(failed)))
-        raise command.RunFailed(why) from None
 
 
 def tidy(searched: Searched, trials: list[tuple[Asked, Result | None]], needed: set[str]) -> None:
