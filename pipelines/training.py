@@ -171,7 +171,7 @@ def resume(folder: Path, console: Console) -> Outcome:
     command.start_backend()
     header = journal.read_header(folder)
     recipe = settings.from_dict(header["recipe"])
-    trial = header["trial"] and Trial(**header["trial"])
+    trial = header.get("trial") and Trial(**header["trial"])
     request = Request(header["recipe_name"], recipe, header["tta"], header["group"], header["outcome"], trial=trial)
     preparation.prepare(recipe, header["threads"])
     store.connect()
