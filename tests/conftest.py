@@ -2,17 +2,25 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from data.spec import Spec, Split, Splits
-from pipelines import command
+from pipelines import command, train
+from pipelines.tracking import store as where
 
 ROOT = Path(__file__).resolve().parents[1]
+QUICK = ("digits-mlp", "--epochs", "2")
+
+PLACES = [("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location")]
+"""Columns of MLflow's database that hold absolute paths."""
 
 # Two processes of tests share two cores; threads of TensorFlow's that wait for each other cost them a fifth.
 for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
@@ -44,6 +52,30 @@ def store(tmp_path, empty_store):
     return folder
 
 
+@pytest.fixture(scope="session")
+def training(tmp_path_factory, empty_store):
+    """The folder of a store that holds one finished training of QUICK, and what that printed."""
+    folder = tmp_path_factory.mktemp("training")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    printed = folder.with_suffix(".txt")
+    with pytest.MonkeyPatch.context() as patch, printed.open("w", encoding="utf-8") as out, redirect_stdout(out):
+        patch.setenv("DATA_CACHE", str(folder.with_suffix(".cache")))
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        assert command.run(train.main, [*QUICK]) == 0
+    return folder, printed.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def trained(store, training):
+    """A finished run of QUICK in a store of this test's own, and what its training printed."""
+    folder, out = training
+    shutil.copytree(folder, store, dirs_exist_ok=True)
+    with closing(sqlite3.connect(store / "mlflow.db")) as database, database:
+        for table, column in PLACES:
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(folder), str(store)))
+    return newest(), out
+
+
 @pytest.fixture
 def run_stage(capfd):
     """Runs a stage in this process as the command line does; returns status, standard output and error."""
@@ -54,6 +86,31 @@ def run_stage(capfd):
         return status, out, err
 
     return run
+
+
+@pytest.fixture
+def when_printed(monkeypatch):
+    """Has something done once, as soon as a stage in this process prints a certain text."""
+
+    def arrange(text, act):
+        printed = Console.print
+
+        def observed(console, *objects, **named):
+            printed(console, *objects, **named)
+            if any(text in str(one) for one in objects):
+                monkeypatch.setattr(Console, "print", printed)
+                act()
+
+        monkeypatch.setattr(Console, "print", observed)
+
+    return arrange
+
+
+def newest():
+    """The run that was started last."""
+    client = where.connect()
+    numbers = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(numbers, order_by=["attributes.start_time DESC"])[0]
 
 
 def make_spec(shape=(32, 32, 3), classes=10):

@@ -6,7 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import mlflow
@@ -87,6 +87,18 @@ def execute(arguments, cwd=ROOT, when=None, limit=None, settings=None):
     return process.returncode, lines, err
 
 
+@pytest.fixture
+def run_out_of_space(run_stage, when_printed):
+    """Runs a stage in this process, whose disk fills up when it prints a certain text."""
+
+    def run(when, limit, *arguments):
+        with ExitStack() as disk:
+            when_printed(when, lambda: disk.enter_context(small_disk(limit)))
+            return run_stage(train, *arguments)
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("limit", "place", "why"),
     [(40_000, "cache", "no space"), (300_000, "runs/mlflow.db", "disk I/O error")],
@@ -137,8 +149,8 @@ def test_a_missing_permission_is_said_before_any_training(place, advice, store, 
     ],
     ids=["checkpoint", "figure"],
 )
-def test_a_disk_full_in_mid_training_loses_nothing(flags, when, limit, store, run_stage):
-    status, _, err = execute(["pipelines.train", "digits-mlp", *flags], when=when, limit=limit)
+def test_a_disk_full_in_mid_training_loses_nothing(flags, when, limit, store, run_stage, run_out_of_space):
+    status, _, err = run_out_of_space(when, limit, "digits-mlp", *flags)
     assert status == 2, err
     client, (run,) = runs(store)
     is_one_line(err, str(store / "unfinished" / run.info.run_id), "free space", f"RESUME={run.info.run_id}")
@@ -168,10 +180,9 @@ def test_a_full_disk_of_the_store_alone_costs_no_record(store, run_stage):
     assert not list(store.glob("unfinished/*"))
 
 
-def test_a_one_batch_run_that_a_full_disk_ends_does_not_stay_running(store, run_stage):
+def test_a_one_batch_run_that_a_full_disk_ends_does_not_stay_running(store, run_stage, run_out_of_space):
     """Its journal is the one file that grows."""
-    arguments = ["pipelines.train", "digits-mlp", "--overfit-one-batch"]
-    status, _, err = execute(arguments, when="initial loss", limit=10_000)
+    status, _, err = run_out_of_space("initial loss", 10_000, "digits-mlp", "--overfit-one-batch")
     assert status == 2
     is_one_line(err, "journal.jsonl", "free space")
     assert run_stage(sync)[0] == 0

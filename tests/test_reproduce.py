@@ -1,32 +1,11 @@
 """Running a recorded training again."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
-
-import mlflow
-import pytest
 
 from pipelines import reproduce, train
 from pipelines.tracking import environment, recorded
-
-ROOT = Path(__file__).resolve().parents[1]
-QUICK = ("digits-mlp", "--epochs", "2")
-
-
-def newest():
-    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
-    client = mlflow.MlflowClient()
-    numbers = [experiment.experiment_id for experiment in client.search_experiments()]
-    return client.search_runs(numbers, order_by=["attributes.start_time DESC"])[0]
-
-
-@pytest.fixture
-def trained(store, run_stage):
-    status, _, err = run_stage(train, *QUICK)
-    assert status == 0, err
-    return newest()
+from tests.conftest import QUICK, ROOT, newest
 
 
 def test_a_deterministic_training_comes_out_the_same_bit_for_bit(store):
@@ -53,21 +32,22 @@ def test_without_other_seeds_nothing_is_claimed(trained, run_stage):
 
 
 def test_the_spread_of_other_seeds_decides(trained, run_stage, monkeypatch):
+    run, _ = trained
     for seed in (2, 3):
         assert run_stage(train, *QUICK, "--seed", seed)[0] == 0
-    status, out, _ = run_stage(reproduce, trained.info.run_id)
+    status, out, _ = run_stage(reproduce, run.info.run_id)
     assert status == 0
     assert "within the spread of 3 seeds" in out
     assert newest().data.tags["reproduction"] == "within the spread"
 
     history = recorded.Recorded.history
 
-    def other_history(run):
-        found = history(run)
+    def other_history(of):
+        found = history(of)
         return {**found, "test/loss": [(step, value - 5) for step, value in found["test/loss"]]}
 
     monkeypatch.setattr(recorded.Recorded, "history", other_history)
-    status, _, err = run_stage(reproduce, trained.info.run_id)
+    status, _, err = run_stage(reproduce, run.info.run_id)
     assert status == 1
     assert "test/loss differ by more than 3 seeds explain" in err
     assert newest().data.tags["reproduction"] == "different"

@@ -16,15 +16,7 @@ import pytest
 import data
 from data.spec import DataConfig
 from pipelines import augment, evaluate, ingest, recipes, settings, train, ui
-
-ROOT = Path(__file__).resolve().parents[1]
-QUICK = ("digits-mlp", "--epochs", "2")
-
-
-def newest():
-    client = mlflow.MlflowClient()
-    numbers = [experiment.experiment_id for experiment in client.search_experiments()]
-    return client.search_runs(numbers, order_by=["attributes.start_time DESC"])[0]
+from tests.conftest import QUICK, ROOT, newest
 
 
 def artifacts(run, folder=""):
@@ -34,19 +26,12 @@ def artifacts(run, folder=""):
     return found
 
 
-@pytest.fixture
-def trained(store, run_stage):
-    status, out, err = run_stage(train, *QUICK)
-    assert status == 0, err
-    return newest(), out
-
-
 def test_a_training_records_everything(trained):
     run, out = trained
     assert run.info.status == "FINISHED"
     assert mlflow.get_experiment(run.info.experiment_id).name == "digits"
     tags = run.data.tags
-    manifest = data.store.read_manifest(data.find("digits"), "embedded")
+    manifest = data.load(DataConfig("digits")).manifest
     assert tags["stage"] == "train"
     assert tags["recipe"] == "digits-mlp"
     assert tags["task"] == "classification"
@@ -171,8 +156,17 @@ def test_an_interrupted_run_is_marked_killed(store, tmp_path):
         process.kill()
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     assert newest().info.status == "KILLED"
+
+
+def test_a_run_that_a_scheduler_ends_is_marked_killed_and_says_how_to_go_on(store, run_stage, when_printed):
+    when_printed("epoch 2/", lambda: signal.raise_signal(signal.SIGTERM))
+    status, out, err = run_stage(train, "digits-mlp", "--epochs", "4")
+    assert status == 143
+    assert "epoch 3/" not in out
+    run = newest()
+    assert err == f"{run.info.run_name}: interrupted; to go on: make train-digits-mlp RESUME={run.info.run_id}\n"
+    assert run.info.status == "KILLED"
 
 
 def test_augment_records_its_picture(store, run_stage):
