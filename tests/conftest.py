@@ -3,8 +3,6 @@
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing, redirect_stdout
 from pathlib import Path
 
@@ -31,9 +29,9 @@ for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREA
 def empty_store(tmp_path_factory):
     """A migrated, empty MLflow database; migrating takes seconds, copying does not."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    code = "from pipelines.tracking import store; store.connect()"
-    environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{path}"}
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**command.os.environ, **environment}, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+        where.connect()
     return path
 
 

@@ -24,25 +24,16 @@ sys.meta_path.insert(0, Hidden())
 
 
 def without_tensorflow(code, backend):
-    environment = {**os.environ, "KERAS_BACKEND": backend}
+    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling takes longer than all that is computed here
+    environment = {**os.environ, **quick, "KERAS_BACKEND": backend}
     code = HIDDEN + code
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def test_jax_trains_evaluates_and_records(store):
-    arguments = [
-        "cifar",
-        "--data.name",
-        "digits",
-        "--augmentation.resize",
-        "16",
-        "--batch-size",
-        "100",
-        "--epochs",
-        "3",
-    ]
-    arguments += ["--model.filters", "16", "32", "--optimizer.ema", "0.5", "--stages.0.image-size", "12"]
-    arguments += ["--stages.1.image-size", "0"]
+    flags = "--data.name digits --augmentation.resize 16 --batch-size 100 --epochs 3 --model.filters 32"
+    flags += " --optimizer.ema 0.5 --stages.0.image-size 12 --stages.1.image-size 0"
+    arguments = ["cifar", *flags.split()]
     done = without_tensorflow(f"from pipelines import train\ntrain.main({arguments})", "jax")
     assert done.returncode == 0, done.stderr
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])

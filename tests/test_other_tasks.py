@@ -15,8 +15,9 @@ from pipelines import augment, evaluate, predict, train
 from tests.test_stages import artifacts, newest
 
 NAMES = ("--epochs", "1", "--data.limit", "2000", "--model.units", "8", "--model.embedding", "8")
+ONE_LAYER = ("--model.layers", "1", "--model.no-bidirectional", "--optimizer.learning-rate", "0.02")
 QUICK = {
-    "names": ("names-gru", *NAMES, "--data.name", "surnames", "--model.layers", "1"),
+    "names": ("names-gru", *NAMES, "--data.name", "surnames", *ONE_LAYER),
     "autoencoder": ("autoencoder", "--epochs", "2", "--data.name", "digits", "--model.code", "4"),
 }
 

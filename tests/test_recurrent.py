@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -79,7 +80,7 @@ MODELS = [
     CharacterNgrams(longest=2, buckets=101, character_dropout=0.3),
     Recurrent("simple", units=8, layers=1, embedding=4, bidirectional=False),
     Recurrent("gru", units=8, layers=2, embedding=4, convolution=6, pooling="mean", dropout=0.2, character_dropout=0.2),
-    Recurrent("lstm", units=8, embedding=4, pooling="max", embedding_dropout=0.3, ngrams=3, buckets=1009),
+    Recurrent("lstm", units=8, layers=1, embedding=4, pooling="max", embedding_dropout=0.3, ngrams=3, buckets=1009),
 ]
 
 
@@ -90,6 +91,16 @@ def texts(count=16, length=8, seed=0):
     lengths[0] = length
     ids = generator.integers(2, 10, (count, length)) * (np.arange(length) < lengths[:, None])
     return ids.astype(np.int32), ids[:, 0] % 3
+
+
+@cache
+def trained_once(model):
+    """A network after one step, and its weights before; shared by tests that only look at it."""
+    network = model.build(SPEC)
+    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    before = network.get_weights()
+    network.train_on_batch(*texts())
+    return network, before
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
@@ -110,19 +121,13 @@ class TestEveryClassifierOfTexts:
             np.testing.assert_allclose(logits[row], alone[0], atol=1e-6)
 
     def test_survives_saving(self, model, tmp_path):
-        network = model.build(SPEC)
-        ids, labels = texts()
-        network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        network.train_on_batch(ids, labels)
+        (network, _), (ids, _) = trained_once(model), texts()
         network.save(tmp_path / "model.keras")
         again = keras.saving.load_model(tmp_path / "model.keras")
         np.testing.assert_array_equal(network.predict_on_batch(ids), again.predict_on_batch(ids))
 
     def test_gives_every_weight_a_gradient(self, model):
-        network = model.build(SPEC)
-        network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        before = network.get_weights()
-        network.train_on_batch(*texts())
+        network, before = trained_once(model)
         same = [np.array_equal(old, new) for old, new in zip(before, network.get_weights(), strict=True)]
         assert not any(same)
 
@@ -151,7 +156,7 @@ from models.recurrent import Recurrent
 from tests.test_recurrent import SPEC, texts
 
 keras.utils.set_random_seed(0)
-model = Recurrent("gru", units=16, embedding=8, dropout=0.1, character_dropout=0.1, ngrams=2, buckets=1009)
+model = Recurrent("gru", units=16, layers=1, embedding=8, dropout=0.1, character_dropout=0.1, ngrams=2, buckets=1009)
 network = model.build(SPEC)
 network.compile(keras.optimizers.Adam(0.02), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 for step in range(60):
@@ -163,7 +168,8 @@ print(accuracy, float(loss), sum(float(np.abs(weight).sum()) for weight in netwo
 
 
 def learn(backend):
-    environment = {**os.environ, "KERAS_BACKEND": backend}
+    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling takes longer than all that is computed here
+    environment = {**os.environ, **quick, "KERAS_BACKEND": backend}
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run([sys.executable, "-c", LEARNING], cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -43,6 +43,7 @@ AVERAGED = Recipe(
     batch_size=40,
     precision="float32",
 )
+ONE_WAY = Recurrent(units=8, layers=1, bidirectional=False, embedding=4)
 CASES = {
     "averages, two stages": AVERAGED,
     "early stopping and plateau": replace(
@@ -67,7 +68,7 @@ CASES = {
     "steps": replace(AVERAGED, steps=8),
     "texts of different length": replace(
         AVERAGED,
-        model=Recurrent(units=8, layers=1, embedding=4, dropout=0.3, character_dropout=0.1, ngrams=2, buckets=97),
+        model=replace(ONE_WAY, dropout=0.3, character_dropout=0.1, ngrams=2, buckets=97),
         augmentation=None,
         balance=0.5,
         stages=(Stage(3),),
