@@ -81,7 +81,7 @@ def autoencoder_sparse_kl() -> Recipe:
 @recipe
 def autoencoder_features() -> Recipe:
     """Puts back digits of MNIST that were moved, slanted and partly blackened: its code tells them apart best."""
-    moved = Corruption("masking", 0.3, translation=4, shear=0.7)
+    moved = Corruption("masking", 0.3, translation=4, shear=0.35)
     return _autoencoder("mnist", DenseAutoencoder(units=(1000, 500), corruption=moved), 20)
 
 
