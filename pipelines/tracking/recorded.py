@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
 
 from data.errors import BadInput, reason
 from pipelines.tracking import store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,71 @@ def other_seeds(run: Recorded) -> dict[str, list[float]]:
         for name, value in other.data.metrics.items():
             values.setdefault(name, []).append(value)
     return values
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the store says of a run."""
+
+    status: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: dict[str, float]
+    """The last value of each."""
+
+
+def facts(run: Recorded) -> Facts:
+    """The state, tags, parameters and metrics of a run."""
+    found = store.client().get_run(run.id)
+    return Facts(found.info.status, dict(found.data.tags), dict(found.data.params), dict(found.data.metrics))
+
+
+def table(run: Recorded, name: str) -> pd.DataFrame:
+    """What a run recorded as ``NAME.parquet``.
+
+    Raises:
+        BadInput: it has none of this name.
+    """
+    import tempfile
+
+    import mlflow
+    import pandas as pd
+
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return pd.read_parquet(
+                mlflow.artifacts.download_artifacts(f"runs:/{run.id}/{name}.parquet", dst_path=folder)
+            )
+    except Exception as error:  # whatever its artifact store raises
+        what = f"has no readable {name}.parquet ({reason(error)})"
+        raise BadInput(what, f"run {run.name}", "choose another") from None
+
+
+def members(group: Recorded) -> list[Recorded]:
+    """The finished trainings of a group of seeds, the first one first."""
+    return _trainings(f"tags.`mlflow.parentRunId` = '{group.id}'")
+
+
+def of_recipe(name: str) -> list[Recorded]:
+    """The finished trainings of a recipe, in whatever experiment, the first one first."""
+    escaped = name.replace("'", "''")
+    return _trainings(f"tags.recipe = '{escaped}'")
+
+
+def _trainings(condition: str) -> list[Recorded]:
+    """Finished runs that end with trained weights; a group of seeds has none of its own."""
+    client = store.client()
+    numbers = [experiment.experiment_id for experiment in client.search_experiments()]
+    finished = f"attributes.status = 'FINISHED' and tags.`weights.sha256` != '' and {condition}"
+    found = client.search_runs(numbers, finished, order_by=["attributes.start_time ASC"], max_results=1000)
+    return [_known(client, one) for one in found]
+
+
+def place(run: str, name: str) -> Path | None:
+    """The file of an artifact of the run with this id, where the store keeps it on this machine."""
+    address = urlparse(store.client().get_run(run).info.artifact_uri)
+    path = Path(unquote(address.path)) / name
+    return path if address.scheme in ("", "file") and path.is_file() else None
 
 
 def _known(client: object, found: object) -> Recorded:
