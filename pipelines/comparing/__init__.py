@@ -1,0 +1,1 @@
+"""Comparing recorded runs: who is compared, the statistics, what they say in words, and the page."""
