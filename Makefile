@@ -10,12 +10,12 @@ PORT ?= 5000
 LOCK := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements-gpu.lock || echo requirements.lock)
 
 # Values reach the shell as its own variables, unexpanded, never as text of a command: an apostrophe, a dollar or a
-# space in a path is then harmless. ARGS is the exception: it is several words, quoted by the shell's rules.
-VALUES := ARGS FROM RUN PORT SEEDS RESUME INPUT WORKERS
+# space in a path is then harmless. ARGS and RUNS are the exceptions: several words, quoted by the shell's rules.
+VALUES := ARGS FROM RUN RUNS PORT SEEDS RESUME INPUT WORKERS
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 
-.PHONY: help setup lint test ui evaluate predict reproduce sync
+.PHONY: help setup lint test ui compare evaluate predict reproduce sync
 .DEFAULT_GOAL := help
 
 #: help                         this list
@@ -64,6 +64,10 @@ train-%: setup
 #:   WORKERS=2                  so many trials at once
 tune-%: setup
 	@eval "$(MODULE) pipelines.tune '$*' $${WORKERS:+--workers \"\$$WORKERS\"} $$ARGS"
+
+#: compare RUNS="a b ..."       say what differs between runs, and whether it is more than chance; writes a page
+compare: setup
+	@eval "$(MODULE) pipelines.compare $$RUNS"
 
 #: reproduce RUN=...            run a recorded run again from its record, and say whether the result is the same
 reproduce: setup
