@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from pipelines.comparing import tables
 from pipelines.comparing.pairs import Pair, measure
@@ -60,7 +60,8 @@ def curves(sides: Sequence[Side], by_second: bool, notice: str) -> Figure | None
         axes.xaxis.get_major_locator().set_params(integer=not by_second)
         axes.grid(alpha=0.25)
         axes.set_xlim(left=0)
-    figure.axes[0].legend(frameon=False)
+    lines, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside upper left", ncols=4, frameon=False)
     return figure
 
 
@@ -124,10 +125,18 @@ def _cost(axes: Axes, sides: Sequence[Side], cost: np.ndarray, more: bool) -> No
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_formatter(lambda value, place: _short(value))
     axes.margins(0.25)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower right" if judged.better > 0 else "upper right", fontsize=8)
+
+
+def _short(value: float) -> str:
+    """A number as an axis can bear it."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
 
 
 def pareto(costs: np.ndarray, faults: np.ndarray) -> np.ndarray:

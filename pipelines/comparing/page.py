@@ -203,7 +203,7 @@ def _error_galleries(pair: Pair, changed: pd.DataFrame, inputs: np.ndarray | Non
         title = f"{len(rows):,} images whose error is {word} in {pair.second.letter} than in {pair.first.letter}"
         note = f"Shown are the {SHOWN} whose error changed most." if len(rows) > SHOWN else ""
         examples = [
-            Example(row.row, "", (f"{row.first:.3g}", f"{row.second:.3g}"), **_shown(inputs, row.row))
+            Example(row.row, "", (f"{row.first:#.3g}", f"{row.second:#.3g}"), **_shown(inputs, row.row))
             for row in rows.head(SHOWN).itertuples()
         ]
         found.append(Gallery(title, note, examples))

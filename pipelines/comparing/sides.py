@@ -116,16 +116,18 @@ def gather(references: Sequence[str]) -> list[Side]:
     """The sides that references mean, with their predictions and histories.
 
     Args:
-        references: ids, names, ``last``, or ``recipe=NAME``: the trainings of a recipe on the first side's test set,
-            those as one side that differ in their seed alone.
+        references: ids, names, ``last``, or ``recipe=NAME``: the trainings of a recipe on the test set of the first
+            run that is named, else of the recipe's newest one, those as one side that differ in their seed alone.
 
     Raises:
         BadInput: they can't be found, or not be compared.
     """
+    runs = {reference: _of_run(reference) for reference in references if not reference.startswith(FILTER)}
     sides: list[Side] = []
     for reference in references:
-        digest = sides[0].members[0].facts.tags["data.test_sha256"] if sides else ""
-        sides += _of_recipe(reference, digest) if reference.startswith(FILTER) else [_of_run(reference)]
+        decisive = next(iter(runs.values()), sides[0] if sides else None)
+        digest = decisive.members[0].facts.tags["data.test_sha256"] if decisive else ""
+        sides += [runs[reference]] if reference in runs else _of_recipe(reference, digest)
     if len(sides) < 2:
         raise BadInput("nothing to compare it with", " ".join(references) or "RUNS=", "give two runs or more")
     if len(sides) > MOST:

@@ -27,8 +27,11 @@ FLOOR = 1e-10
 FLOORED = 1e-12
 """Smallest probability that has a logarithm."""
 
-SHARES = ("accuracy", "top3_accuracy", "top5_accuracy", "tta_accuracy", "probe_accuracy", "pca_probe_accuracy")
+SHARES = ("accuracy", "top3_accuracy", "top5_accuracy", "probe_accuracy", "pca_probe_accuracy")
 """Metrics that are shares of the test rows."""
+
+AVERAGED = "tta_"
+"""Begins the names of metrics of probabilities that are averaged over several views."""
 
 COSTS = ("parameters", "train_seconds", "examples_per_second")
 
@@ -49,6 +52,7 @@ class Grid:
         from rich.table import Table
 
         shown = Table(title=self.title, title_justify="left", caption=self.note or None, caption_justify="left")
+        shown.min_width = len(self.title)
         for number, column in enumerate(self.columns):
             shown.add_column(column, justify="left" if number < self.words else "right", overflow="fold")
         narrow = len(self.columns) - self.words > 2  # an interval then has a line of its own
@@ -86,7 +90,7 @@ def metrics(compared: Sequence[Side]) -> Grid:
     for name in (*_ordered(scored), *(cost for cost in COSTS if cost in names)):
         short = name.removeprefix("test/")
         cells = (_cell(side, name, known.get(side.letter, {}).get(short)) for side in compared)
-        rows.append((LABELS.get(short, short.replace("_", " ")), *cells))
+        rows.append((_label(short), *cells))
     notes = []
     if any(len(side.members) == 1 for side in compared):
         notes.append("Of one seed: 95 % interval of the test sample (Wilson's of shares, bootstrap of the others).")
@@ -109,13 +113,15 @@ def tests(compared: Sequence[Pair]) -> Grid:
             rows.append((pair.name, "training (Welch's test)", *_difference(pair, pair.training.difference), shown))
     measure = compared[0].measure
     columns = ("", "uncertainty of", f"difference of {measure.name}", "95 % interval", "p")
-    return Grid("Differences", columns, rows, 2)
+    width = 5 if any(row[-1] for row in rows) else 4
+    return Grid("Differences", columns[:width], [row[:width] for row in rows], 2)
 
 
 def estimates(side: Side) -> dict[str, Estimate]:
     """Metrics of a single training with the interval of the test sample, by recorded name without ``test/``."""
     recorded, rows = side.members[0].facts.metrics, len(side.scores)
-    shares = {name: recorded[f"test/{name}"] for name in SHARES if f"test/{name}" in recorded}
+    names = [f"{prefix}{name}" for name in SHARES for prefix in ("", AVERAGED)]
+    shares = {name: recorded[f"test/{name}"] for name in names if f"test/{name}" in recorded}
     found = {name: statistics.share(round(value * rows), rows) for name, value in shares.items()}
     if not side.classifies:
         noise = -10 * np.log10(np.maximum(side.scores, FLOOR))
@@ -147,11 +153,19 @@ LABELS = {
     "ece": "calibration error",
     "mse": "squared error",
     "psnr": "PSNR (dB)",
+    "pca_mse": "PCA squared error",
+    "pca_probe_accuracy": "PCA probe accuracy",
     "top3_accuracy": "top-3 accuracy",
     "top5_accuracy": "top-5 accuracy",
     "train_seconds": "seconds of training",
     "examples_per_second": "examples per second",
 }
+
+
+def _label(name: str) -> str:
+    """A metric in words."""
+    plain = name.removeprefix(AVERAGED)
+    return LABELS.get(plain, plain.replace("_", " ")) + (", averaged views" if plain != name else "")
 
 
 def _ordered(names: list[str]) -> list[str]:
@@ -172,7 +186,7 @@ def speeds(side: Side) -> list[float]:
 def _cell(side: Side, metric: str, known: Estimate | None) -> str:
     """A metric of a side, with what is known of its uncertainty."""
     values = speeds(side) if metric == "examples_per_second" else side.values(metric)
-    name = metric.removeprefix("test/")
+    name = metric.removeprefix("test/").removeprefix(AVERAGED)
     if not values:
         return ""
     if len(values) > 1:
