@@ -87,13 +87,8 @@ def _page(compared: Sequence[Side], found: Sequence[Pair], data: dict) -> Page:
 def _notice(compared: Sequence[Side]) -> str:
     """Which data stand in for which, where some do."""
     used = compared[0].members[0].run.experiment
-    asked = {side.members[0].facts.params["data.name"]: None for side in compared}
-    others = [name for name in asked if name != used]
-    if not others:
-        return ""
-    return (
-        f"STAND-IN DATA: {used} instead of {', '.join(others)}. These results say nothing about {' or '.join(others)}."
-    )
+    asked = ", ".join(dict.fromkeys(name for side in compared for one in side.members if (name := one.stands_in_for)))
+    return asked and f"STAND-IN DATA: {used} instead of {asked}. These results say nothing about {asked}."
 
 
 def _inputs(side: Side, known: dict) -> tuple[np.ndarray | None, list[str]]:

@@ -256,6 +256,8 @@ def test_a_group_flips_where_most_of_its_trainings_do():
     table = pairs.flipped(pairs.compare(first, second, {}))
     assert table[["row", "gained"]].to_numpy().tolist() == [[0, True]]
     assert table["right_first"].tolist() == [0]
+    undecided = side("A", member(predictions(wrong_at(1)), 1), member(predictions(LABELS), 2))
+    assert pairs.flipped(pairs.compare(undecided, second, {})).empty
 
 
 def test_classes_and_confusions_change_as_counted():
@@ -269,7 +271,7 @@ def test_classes_and_confusions_change_as_counted():
 
 
 def test_the_pareto_front_holds_what_no_other_beats():
-    costs, faults = np.array([1.0, 2.0, 2.0, 3.0, 4.0]), np.array([5.0, 4.0, 3.0, 3.5, 1.0])
+    costs, faults = np.array([1.0, 2.0, 2.0, 3.0, 4.0, 5.0]), np.array([5.0, 4.0, 3.0, 3.5, 1.0, 1.0])
     assert figures.pareto(costs, faults).tolist() == [0, 2, 4]
 
 
@@ -303,7 +305,15 @@ def record(store, tmp_path):
     def write(name, seed, wrong=(), status="FINISHED", **tags):
         known = splits.manifest
         digests = {"data.sha256": known["sha256"], "data.test_sha256": known["test_sha256"]}
-        made = {**TAGS, **digests, "recipe": name, "task": "sequence", "weights.sha256": str(seed), **tags}
+        made = {
+            **TAGS,
+            "data.source": "local",
+            **digests,
+            "recipe": name,
+            "task": "sequence",
+            "weights.sha256": str(seed),
+            **tags,
+        }
         run = client.create_run(number, tags=made, run_name=f"{name}-seed{seed}").info.run_id
         table = predictions(wrong_at(*wrong, labels=splits.test.labels), splits.test.labels)
         accuracy = float((table["predicted"] == table["label"]).mean())
@@ -362,6 +372,7 @@ def test_texts_that_flipped_are_on_the_page(record, run_stage):
     kept = pd.read_parquet(artifact(newest(), "flipped.parquet"))
     assert dict(zip(kept["row"], kept["gained"], strict=True)) == {0: True, 1: True, 2: True, 4: False}
     assert newest().data.tags["compares"] == f"{first},{second}"
+    assert "STAND-IN" not in out + html
     assert newest().data.metrics["mcnemar_p"] == pytest.approx(0.625)  # 2 * (1 + 4) / 2**4
 
 
@@ -386,24 +397,29 @@ def test_recipes_and_groups_stand_for_their_seeds(record, run_stage):
 def test_settings_of_a_recipe_are_sides_of_their_own(record, run_stage):
     runs = [record("plain", seed, wrong=range(seed)) for seed in (1, 2)]
     other = record("plain", 3, wrong=(9,), **{"data.sha256": "e" * 64})
-    status, out, err = run_stage(compare, "recipe=plain")
+    deep = record("deep", 1)
+    record("plain", 4, **{"data.test_sha256": "9" * 64})  # the newest, on a test set that deep knows nothing of
+    status, out, err = run_stage(compare, "recipe=plain", deep)
     assert status == 0, err
-    assert newest().data.tags["compares"] == ",".join([*runs, other])
+    assert newest().data.tags["compares"] == ",".join([*runs, other, deep])
     assert "plain (training data eeeeeeeeeeee)" in out
 
 
 def test_what_can_t_be_compared_is_refused_in_a_line(record, run_stage):
     first = record("plain", 1)
-    other = {"data.test_sha256": "9" * 64, "data.source": "official"}
+    other = {"data.test_sha256": "9" * 64, "data.source": "embedded"}
+    digest = mlflow.get_run(first).data.tags["data.test_sha256"][:8]
+    said = "was scored on words (stand-in for csv, embedded, test set 99999999), "
+    said += f"and plain-seed1 on words (local, test set {digest})"
     cases = {
-        record("official", 1, **other): "was scored on words (stand-in for csv, official, test set 99999999), and",
+        record("other", 1, **other): said,
         record("coder", 1, task="autoencoding"): "is a run of autoencoding, and plain-seed1 of sequence",
         record("cut", 1, status="KILLED"): "has not finished (KILLED)",
         record("trial", 1, stage="tune"): "was recorded by tune, not by a training",
         record("batch", 1, stage="overfit-one-batch"): "was recorded by overfit-one-batch",
         record("empty", 1, group="seeds"): "is a group without a finished training",
         first: "is named twice",
-        "recipe=official": "no finished training of this recipe on that test set",
+        "recipe=other": "no finished training of this recipe on that test set",
         "recipe=none": "no finished training of this recipe",
         "nothing": "no such run",
     }

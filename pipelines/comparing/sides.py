@@ -43,6 +43,13 @@ class Member:
         params = {name: value for name, value in self.facts.params.items() if name != "seed"}
         return self.facts.tags["recipe"], self.facts.tags["data.sha256"], *sorted(params.items())
 
+    @property
+    def stands_in_for(self) -> str:
+        """The dataset that was asked for where embedded data stood in for it; else empty."""
+        asked = self.facts.params.get("data.name", self.run.experiment)
+        embedded = self.facts.tags["data.source"] == "embedded"
+        return asked if embedded and asked != self.run.experiment else ""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -164,9 +171,9 @@ def check(sides: Sequence[Side]) -> None:
 
 def _test_set(member: Member) -> str:
     """The data a run was scored on, in words."""
-    tags, used, asked = member.facts.tags, member.run.experiment, member.facts.params.get("data.name", "")
-    stands_in = f"stand-in for {asked}, " if asked not in ("", used) else ""
-    return f"{used} ({stands_in}{tags['data.source']}, test set {tags['data.test_sha256'][:8]})"
+    tags = member.facts.tags
+    stands_in = f"stand-in for {member.stands_in_for}, " if member.stands_in_for else ""
+    return f"{member.run.experiment} ({stands_in}{tags['data.source']}, test set {tags['data.test_sha256'][:8]})"
 
 
 def _of_run(reference: str) -> Side:
