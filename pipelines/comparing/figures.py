@@ -61,7 +61,7 @@ def curves(sides: Sequence[Side], by_second: bool, notice: str) -> Figure | None
         axes.grid(alpha=0.25)
         axes.set_xlim(left=0)
     lines, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(lines, labels, loc="outside upper left", ncols=4, frameon=False)
+    figure.legend(lines, labels, loc="outside lower left", ncols=4, frameon=False)
     return figure
 
 
@@ -199,7 +199,7 @@ def confusion_change(pair: Pair, change: np.ndarray, classes: Sequence[str], not
     axes.spines[:].set_visible(True)
     for row, column in np.argwhere(change):
         value = change[row, column]
-        text = f"{value:+.0f}" if value == round(value) else f"{value:+.1f}"
+        text = f"{value:+.1f}".removesuffix(".0")
         ink = "white" if abs(value) > 0.6 * limit else "black"
         axes.text(column, row, text.replace("-", "−"), ha="center", va="center", color=ink, fontsize=7)
     return figure
