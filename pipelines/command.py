@@ -154,6 +154,8 @@ def start_backend() -> None:
         BadInput: KERAS_BACKEND names none, or one that is not installed.
     """
     logging.getLogger("absl").setLevel(logging.ERROR)  # Grain regrets that it has no profiler of JAX
+    if not CHATTY:  # a report asks several networks once each, of which TensorFlow warns at length
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     name = os.environ.get("KERAS_BACKEND", "tensorflow")
     try:
         with nullcontext() if CHATTY else _muted(), _uncollected():

@@ -81,5 +81,5 @@ class Texts:
     def serving(self) -> dict[str, object]:
         """How texts become numbers."""
         spec = self.spec
-        text = {"vocabulary": list(spec.vocabulary), "fold": spec.fold, "longest": spec.longest}
-        return {"input": "text", **text, "classes": list(spec.classes)}
+        encoding = {"vocabulary": list(spec.vocabulary), "fold": spec.fold, "longest": spec.longest}
+        return {"input": "text", **encoding, "classes": list(spec.classes)}
