@@ -75,10 +75,13 @@ class Search:
         self._end(trial, found)
 
 
-def carry_out(plan: Plan, console: Console) -> None:
+def carry_out(plan: Plan, console: Console) -> str:
     """Be a worker where Keras Tuner's variables say so; else search, or go on where the same search is unfinished.
 
     Everything is recorded in one run, each trial in a child of it.
+
+    Returns:
+        The run's id; of a worker, nothing.
 
     Raises:
         BadInput: it can't be done as asked.
@@ -90,7 +93,7 @@ def carry_out(plan: Plan, console: Console) -> None:
 
     if service.role() == "worker":
         teams.work_for_chief(plan, console)
-        return
+        return ""
     store.connect()
     wanted = plan.plain() | {"retrain": plan.retrain}
     begun = unfinished.search(plan.name, wanted)
@@ -115,6 +118,7 @@ def carry_out(plan: Plan, console: Console) -> None:
         console.print(f"{run.name}: {how}; run {run.id}", soft_wrap=True)
         teams.make_trials(search)
         _finish(search)
+    return run.id
 
 
 @contextmanager
