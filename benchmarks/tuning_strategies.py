@@ -4,8 +4,9 @@ usage: python -m benchmarks.tuning_strategies [SEEDS] [TRIALS] [FIGURE]
 
 One hidden layer (the recipe mnist-hidden) on 3,000 images of MNIST: learning rate, L2 penalty and hidden units are
 searched by validation accuracy. Each strategy may spend TRIALS (27) trainings of 9 epochs: a grid of as many points, 3
-values of each; as many random or Bayesian trials; Hyperband's sweeps, one after the other, until their epochs are spent.
-SEEDS (3) seeds of the search, of the initial weights and of the order of the images. FIGURE: a file for the curves.
+values of each; as many random or Bayesian trials; Hyperband's sweeps, one after the other, until these epochs are
+spent. SEEDS (3) seeds of the search, of the initial weights and of the order of the images. FIGURE: a file for the
+curves.
 
 Two trials at once; three quarters of an hour on 2 cores.
 """
