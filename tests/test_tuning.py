@@ -135,8 +135,11 @@ class TestOracles:
         first, second = oracle.ask("a"), oracle.ask("b")
         assert first.id != second.id
         oracle = make_oracle("random", tmp_path, count=3)
-        oracle.adopt(["c"])
-        assert oracle.ask("c") in (first, second)
+        oracle.employ(["c"])
+        for expected in (first, second):
+            assert oracle.ask("c") == expected
+            oracle.tell(expected.id, Result(1.0))
+        assert oracle.ask("c").id not in (first.id, second.id)
 
     def test_a_log_of_something_else_is_refused(self, tmp_path):
         oracle = make_oracle("random", tmp_path, count=3)

@@ -74,6 +74,7 @@ class Oracle:
         self._oracle.max_trials = trials
         self._oracle.verbose = 0
         self.log = log
+        self._workers: set[str] = set()
         self._repeat()
 
     def _repeat(self) -> None:
@@ -88,13 +89,9 @@ class Oracle:
                 self._tell(event["trial"], event["score"], bool(event["failure"]))
         self._oracle.known = None
 
-    def adopt(self, workers: Sequence[str]) -> None:
-        """Give trials whose workers are not among these to one of them; a worker has one trial at a time."""
-        ongoing = self._oracle.ongoing_trials
-        for name in [name for name in ongoing if name not in workers]:
-            free = next((worker for worker in workers if worker not in ongoing), None)
-            if free is not None:
-                ongoing[free] = ongoing.pop(name)
+    def employ(self, workers: Sequence[str]) -> None:
+        """Say who all workers are: they take over the trials of others, one at a time."""
+        self._workers = set(workers)
 
     def ask(self, worker: str) -> Asked | object | None:
         """The worker's trial: the one that it has not ended, else a new one.
@@ -102,7 +99,11 @@ class Oracle:
         Returns:
             A trial, :data:`WAITING`, or None when there will be no more.
         """
-        had = worker in self._oracle.ongoing_trials
+        ongoing = self._oracle.ongoing_trials
+        orphaned = next((name for name in ongoing if self._workers and name not in self._workers), None)
+        if worker not in ongoing and orphaned is not None:
+            ongoing[worker] = ongoing.pop(orphaned)
+        had = worker in ongoing
         trial = self._oracle.create_trial(worker)
         if trial.status == TrialStatus.STOPPED:
             return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import BadInput
@@ -28,10 +30,10 @@ def make_trials(search: Search) -> None:
     if service.role() == "chief":
         _serve(search)
     elif plan.workers == 1:
-        search.oracle.adopt(names)
+        search.oracle.employ(names)
         work(search, names[0], search.begin)
     else:
-        search.oracle.adopt(names)
+        search.oracle.employ(names)
         _employ(search, names)
 
 
@@ -84,7 +86,7 @@ def work_for_chief(plan: Plan, console: Console) -> None:
     Raises:
         BadInput: the chief searches something else, or on other data.
     """
-    from pipelines.tracking import store
+    from pipelines.tracking import journal, store
     from pipelines.tuning import service
 
     store.connect()
@@ -93,6 +95,8 @@ def work_for_chief(plan: Plan, console: Console) -> None:
     where = f"{os.environ[service.IP]}:{os.environ[service.PORT]}"
     console.print(f"{name}: works for the chief at {where}", soft_wrap=True)
 
+    places: set[Path] = set()
+
     def begin(asked: Asked) -> Searched:
         facts = service.facts(asked)
         mine = {"digest": plan.digest(), "sha256": splits.manifest["sha256"]}
@@ -100,6 +104,11 @@ def work_for_chief(plan: Plan, console: Console) -> None:
             if facts[key] != mine[key]:
                 raise BadInput(f"the chief carries out {what}", where, "give all the same command, code and data")
         console.print(f"{name}: trial {asked.id}", soft_wrap=True)
-        return searched(plan, facts["group"], splits)
+        common = searched(plan, facts["group"], splits)
+        places.add(common.place)
+        return common
 
     work(service.Client(), name, begin)
+    for place in places:
+        if not (place / journal.HEADER).exists():  # else it is also the chief's
+            shutil.rmtree(place, ignore_errors=True)
