@@ -47,7 +47,7 @@ class Readout(keras.layers.Layer):
     def __init__(self, pooling: str, forward: int, **arguments: object) -> None:
         """``forward`` is the number of units that run forward."""
         super().__init__(**arguments)
-        self.pooling, self.forward = pooling, forward
+        self.pooling, self.forward_units = pooling, forward
         self.supports_masking = True
 
     def call(self, sequences: Tensor, mask: Tensor) -> Tensor:
@@ -62,8 +62,8 @@ class Readout(keras.layers.Layer):
         following = ops.pad(mask[:, 1:], ((0, 0), (0, 1)))
         last = ops.expand_dims(mask * (1 - following), -1)
         # A sum with a single summand, because the gradient of an index is slower and not deterministic everywhere.
-        forward = ops.sum(sequences[..., : self.forward] * last, axis=1)
-        return ops.concatenate([forward, sequences[:, 0, self.forward :]], axis=-1)
+        forward = ops.sum(sequences[..., : self.forward_units] * last, axis=1)
+        return ops.concatenate([forward, sequences[:, 0, self.forward_units :]], axis=-1)
 
     def compute_mask(self, sequences: Tensor, previous_mask: Tensor | None) -> None:
         """There is no time axis any more."""
@@ -74,7 +74,7 @@ class Readout(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        return {**super().get_config(), "pooling": self.pooling, "forward": self.forward}
+        return {**super().get_config(), "pooling": self.pooling, "forward": self.forward_units}
 
 
 GAIN = 10.0

@@ -120,6 +120,12 @@ class TestEveryClassifierOfTexts:
             alone = network.predict_on_batch(text[None, : np.count_nonzero(text)])
             np.testing.assert_allclose(logits[row], alone[0], atol=1e-6)
 
+    def test_its_layers_hide_nothing_of_pytorchs(self, model):
+        """On PyTorch layers are its modules, whose methods an attribute of ours would hide."""
+        methods = {"forward", "train", "eval", "apply", "to", "type", "half", "float", "double", "parameters", "modules"}
+        network, _ = trained_once(model)
+        assert not [layer.name for layer in network._flatten_layers() if methods & vars(layer).keys()]
+
     def test_survives_saving(self, model, tmp_path):
         (network, _), (ids, _) = trained_once(model), texts()
         network.save(tmp_path / "model.keras")
