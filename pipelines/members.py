@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ def carry_on(request: Request, carry_out: Callable[[Request], None], resume: Cal
         Interrupted: this process was asked to end.
     """
     if is_done(request):
+        _send_rest(request)
         return 0
     begun = folder_of(request)
     if begun is None:
@@ -43,6 +45,17 @@ def carry_on(request: Request, carry_out: Callable[[Request], None], resume: Cal
 def is_done(request: Request) -> bool:
     """Whether a member has its outcome, and nothing is left to do for its run."""
     return Path(request.outcome).exists() and folder_of(request) is None
+
+
+def _send_rest(request: Request) -> None:
+    """Send what the process of a member that is done was killed before it could; nobody else would do so."""
+    from pipelines.tracking import journal, unfinished
+
+    for folder in unfinished.members(request.group):
+        if journal.read_header(folder)["outcome"] == request.outcome:
+            _wait_until_free(folder)
+            with suppress(Exception):  # whatever the store's client raises: make sync can still send it
+                unfinished.send(folder)
 
 
 def _wait_until_free(folder: Path) -> None:

@@ -14,13 +14,15 @@ import pytest
 from data.errors import BadInput
 from data.spec import DataConfig
 from models.dense import MultilayerPerceptron
-from pipelines import members, recipes, reports, space, train, tune
+from pipelines import members, recipes, reports, space, train, training, tune
 from pipelines.command import Interrupted
 from pipelines.fitting.checkpoints import Checkpoints
 from pipelines.fitting.trainer import Trainer
 from pipelines.settings import EarlyStopping, Optimizer, Recipe, Schedule, Stage
 from pipelines.space import Choice, Float, Int
+from pipelines.tracking import journal
 from pipelines.tracking import store as where
+from pipelines.training import Outcome
 from pipelines.tuning import service, trials, worker
 from pipelines.tuning.oracles import STRATEGIES, WAITING, Oracle
 from pipelines.tuning.trials import Asked, Log, Objective, Result
@@ -297,6 +299,26 @@ def test_a_trial_whose_process_was_killed_has_failed(store, monkeypatch):
     (run,) = runs("")
     assert (run.info.run_id, run.info.status) == (found.run, "FAILED")
     assert run.data.params["batch_size"] == "5"
+
+
+def test_what_a_trial_was_killed_before_it_could_send_arrives(store):
+    client = where.connect()
+    made = client.create_run(where.experiment(client, "digits")).info
+    request = make_searched().request(Asked("0", {}))
+    header = {"id": made.run_id, "started": made.start_time / 1000, "store": where.uri(), "continues": True}
+    folder = where.unfinished() / made.run_id
+    journal.create(folder, {**header, "group": request.group, "outcome": request.outcome})
+    killed = journal.Journal(folder)
+    killed.metrics({"val/loss": 0.25}, 1)
+    killed.append("status", status="FINISHED")
+    killed.release()
+    outcome = Outcome(made.run_id, "trial", 0, {"train_seconds": 1.0}, [{"val/loss": 0.25}], "")
+    training.write_outcome(request.outcome, outcome)
+
+    assert worker.make_trial(Asked("0", {}), make_searched()).score == 0.25
+    (run,) = runs("")
+    assert (run.info.status, run.data.metrics["val/loss"]) == ("FINISHED", 0.25)
+    assert not folder.exists()
 
 
 def test_what_the_machine_can_t_do_ends_the_search_not_the_trial(store, monkeypatch):
