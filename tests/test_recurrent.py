@@ -122,7 +122,19 @@ class TestEveryClassifierOfTexts:
 
     def test_its_layers_hide_nothing_of_pytorchs(self, model):
         """On PyTorch layers are its modules, whose methods an attribute of ours would hide."""
-        methods = {"forward", "train", "eval", "apply", "to", "type", "half", "float", "double", "parameters", "modules"}
+        methods = {
+            "forward",
+            "train",
+            "eval",
+            "apply",
+            "to",
+            "type",
+            "half",
+            "float",
+            "double",
+            "parameters",
+            "modules",
+        }
         network, _ = trained_once(model)
         assert not [layer.name for layer in network._flatten_layers() if methods & vars(layer).keys()]
 

@@ -93,9 +93,21 @@ def by_hyperparameter(found: pd.DataFrame, objective: Objective, space: Space, n
         if isinstance(space[path], Choice):
             values = values.map(str)
         elif space[path].log:
-            axes.set_xscale("log")
+            _use_logarithm(axes, decades=math.log10(space[path].high / space[path].low))
         axes.scatter(values, found.loc[rows, objective.metric], c=shades[rows], cmap="Blues", vmin=0, vmax=1, s=18)
         axes.set(xlabel=path)
     for line in grid:
         line[0].set_ylabel(objective.metric)
+    grid[0][0].set_title("later trials are darker", fontsize=8, loc="left")
     return figure
+
+
+def _use_logarithm(axes: object, decades: float) -> None:
+    """A logarithmic axis with labels that have room."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if decades < 2:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
