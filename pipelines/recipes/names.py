@@ -9,7 +9,7 @@ from pipelines.recipes import recipe
 from pipelines.settings import Optimizer, Recipe, Schedule, Stage
 
 
-def _names(model: Model, epochs: int = 12, rate: float = 2e-3) -> Recipe:
+def _names(model: Model, epochs: int = 12, rate: float = 2e-3, balance: float = 0.0) -> Recipe:
     return Recipe(
         DataConfig("names"),
         model,
@@ -17,6 +17,7 @@ def _names(model: Model, epochs: int = 12, rate: float = 2e-3) -> Recipe:
         optimizer=Optimizer("adamw", rate, {"beta_2": 0.99}, weight_decay=0.01, clipnorm=5.0),
         schedule=Schedule("cosine", warmup=0.1),
         stages=(Stage(epochs),),
+        balance=balance,
         label_smoothing=0.1,
         precision="float32",  # bfloat16 was not tried
     )
@@ -24,9 +25,12 @@ def _names(model: Model, epochs: int = 12, rate: float = 2e-3) -> Recipe:
 
 @recipe
 def names() -> Recipe:
-    """The default: a bidirectional GRU and a linear classifier of n-grams, trained together."""
+    """The default: a bidirectional GRU and a linear classifier of n-grams, trained together.
+
+    On validation a balance of 0.3 costs 0.1 points of accuracy and wins 2.5 of macro F1, one of 0.5 costs 0.5 and wins 3.4.
+    """
     model = Recurrent(layers=1, embedding_dropout=0.2, dropout=0.3, character_dropout=0.05, ngrams=5, ngram_dropout=0.2)
-    return _names(model)
+    return _names(model, balance=0.3)
 
 
 @recipe
