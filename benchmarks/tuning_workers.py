@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> None:
                 place = Path(folder) / f"{number}-{workers}"
                 place.mkdir()
                 seconds[workers].append(search(options, workers, place))
-                console.print(f"{workers} workers: {options.trials} trials in {seconds[workers][-1]:.0f} s")
+                console.print(f"workers {workers}: {options.trials} trials in {seconds[workers][-1]:.0f} s")
     table = Table(title=f"{options.recipe}, {options.trials} trials, one thread a process", title_justify="left")
     for column in ("workers", "seconds of each search", "trials/hour", "ratio"):
         table.add_column(column, justify="right")
