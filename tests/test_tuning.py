@@ -4,6 +4,7 @@ import json
 import math
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import data
 from data.errors import BadInput
 from data.spec import DataConfig
 from models.dense import MultilayerPerceptron
@@ -232,13 +234,25 @@ def quick(monkeypatch):
     return made
 
 
-def test_a_search_goes_on_by_the_same_command_and_its_best_is_a_recipe(store, run_stage, quick):
+def other_data(load, config):
+    """Data that have changed since."""
+    splits = load(config)
+    return replace(splits, manifest={**splits.manifest, "sha256": "f" * 64})
+
+
+def test_a_search_goes_on_by_the_same_command_and_its_best_is_a_recipe(store, run_stage, quick, monkeypatch):
     command = ("digits-mlp", "--trials", "4", "--search-seed", "5")
     status, _, err = run_stage(tune, *command)
     assert status == 143
     assert err.splitlines()[-1].endswith("to go on, give the same command again: make tune-digits-mlp ...")
     (run,) = runs("tags.stage = 'tune'")
     assert run.info.status == "KILLED"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "load", partial(other_data, data.load))
+        status, _, err = run_stage(tune, *command)
+        assert status == 2
+        assert "is not the data that the run was trained with" in err
 
     status, out, err = run_stage(tune, *command)
     assert (status, err) == (0, "")

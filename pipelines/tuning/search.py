@@ -88,7 +88,7 @@ def carry_out(plan: Plan, console: Console) -> str:
         RunFailed: no trial has a result.
         Interrupted: by a signal; the same command goes on.
     """
-    from pipelines.tracking import runs, store, unfinished
+    from pipelines.tracking import journal, runs, store, unfinished
     from pipelines.tuning import service
 
     if service.role() == "worker":
@@ -97,7 +97,8 @@ def carry_out(plan: Plan, console: Console) -> str:
     store.connect()
     wanted = plan.plain() | {"retrain": plan.retrain}
     begun = unfinished.search(plan.name, wanted)
-    splits = preparation.load(plan.recipe, "", console)
+    same_data = journal.read_header(begun)["tags"]["data.sha256"] if begun else ""
+    splits = preparation.load(plan.recipe, same_data, console)
     if not len(splits.val):
         raise BadInput("a search needs validation data", "--data.validation", "give a count or a share above 0")
     tags = {"stage": "tune", "recipe": plan.name, "strategy": plan.strategy, "search.seed": str(plan.seed)}
