@@ -49,13 +49,12 @@ def is_done(request: Request) -> bool:
 
 def _send_rest(request: Request) -> None:
     """Send what the process of a member that is done was killed before it could; nobody else would do so."""
-    from pipelines.tracking import journal, unfinished
+    from pipelines.tracking import unfinished
 
-    for folder in unfinished.members(request.group):
-        if journal.read_header(folder)["outcome"] == request.outcome:
-            _wait_until_free(folder)
-            with suppress(Exception):  # whatever the store's client raises: make sync can still send it
-                unfinished.send(folder)
+    for folder in _folders(request):
+        _wait_until_free(folder)
+        with suppress(Exception):  # whatever the store's client raises: make sync can still send it
+            unfinished.send(folder)
 
 
 def _wait_until_free(folder: Path) -> None:
@@ -69,12 +68,17 @@ def _wait_until_free(folder: Path) -> None:
 
 def folder_of(request: Request) -> Path | None:
     """The folder of a member that was begun and is not done."""
+    from pipelines.tracking import unfinished
+
+    return next((folder for folder in _folders(request) if not unfinished.has_finished(folder)), None)
+
+
+def _folders(request: Request) -> list[Path]:
+    """Those of a member's runs that are under way, or of which something has not been sent."""
     from pipelines.tracking import journal, unfinished
 
-    for folder in unfinished.members(request.group):
-        if journal.read_header(folder)["outcome"] == request.outcome and not unfinished.has_finished(folder):
-            return folder
-    return None
+    folders = unfinished.members(request.group)
+    return [folder for folder in folders if journal.read_header(folder)["outcome"] == request.outcome]
 
 
 def train(request: Request) -> None:
