@@ -11,11 +11,11 @@ LOCK := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements-gpu.lock || echo
 
 # Values reach the shell as its own variables, unexpanded, never as text of a command: an apostrophe, a dollar or a
 # space in a path is then harmless. ARGS and RUNS are the exceptions: several words, quoted by the shell's rules.
-VALUES := ARGS FROM RUN RUNS PORT SEEDS RESUME INPUT WORKERS
+VALUES := ARGS FROM RUN RUNS PORT SEEDS RESUME INPUT WORKERS CHROMIUM
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 
-.PHONY: help setup lint test ui compare evaluate predict reproduce sync
+.PHONY: help setup lint test test-browser ui compare evaluate predict reproduce sync
 .DEFAULT_GOAL := help
 
 #: help                         this list
@@ -41,6 +41,11 @@ lint: setup
 #: test [ARGS=...]              run the tests, by pytest
 test: setup
 	@eval "$(MODULE) pytest --numprocesses 2 --dist worksteal $$ARGS"
+
+#: test-browser                 test the pages that show runs and comparisons, in the Chromium of this machine
+#:   CHROMIUM=path              in another browser of its kind
+test-browser: setup
+	@$(MODULE) pytest tests/browser
 
 #: ui [PORT=5000]               open the recorded runs at http://127.0.0.1:5000
 ui: setup

@@ -32,12 +32,9 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        store = ("--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}")
-        files = ("--artifacts-destination", str(self.folder / "artifacts"))
-        where = ("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1")
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *store, *files, *where],
+                self.command(),
                 env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
                 cwd=self.folder,
                 stdout=log,
@@ -50,6 +47,13 @@ class Server:
                 self.kill()
                 raise RuntimeError(f"mlflow server does not start: see {self.folder / 'log'}")
             time.sleep(0.2)
+
+    def command(self) -> list[str]:
+        """What it is started by."""
+        store = ("--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}")
+        files = ("--artifacts-destination", str(self.folder / "artifacts"))
+        where = ("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1")
+        return [sys.executable, "-m", "mlflow", "server", *store, *files, *where]
 
     def _answers(self) -> bool:
         try:
