@@ -6,8 +6,8 @@ For each strategy a small deterministic search runs undisturbed. The same search
 by SIGKILL as often as asked, each time continued by the same command, and at last left to its end. The moments are
 drawn uniformly from the undisturbed search's time; one is reached when as many trials have begun and ended as then, and
 as many seconds have passed since. Every second kill strikes the trial's process too, as a power cut would; else that
-process notices that it is alone. Trials, their runs, every metric but times, and the winner must be equal bit for bit,
-and nothing may be doubled or left behind. Status 1 if anything is.
+process notices that it is alone. Trials, their runs, every metric but times, the winner and the weights of its recorded
+model must be equal bit for bit, and nothing may be doubled or left behind. Status 1 if anything is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import psutil
 from rich.table import Table
 
 from benchmarks.server import ROOT, runs
-from pipelines import command, reports
+from pipelines import command, reports, training
 from pipelines.tracking import journal
 from pipelines.training import TIMES
 
@@ -195,10 +195,19 @@ def record(folder: Path) -> dict[str, object]:
         if tags["stage"] == "tune":
             texts = {file: download(client, run, file) for file in ("recipe.json", "trials.csv")}
             found["recipe.json"] = texts["recipe.json"]
+            found["weights of its model"] = weights(folder, run)
             for row in csv.DictReader(texts["trials.csv"].splitlines()):
                 kept = {key: value for key, value in row.items() if key not in ("seconds", "run")}
                 found[f"row {row['trial']} of trials.csv"] = kept
     return found
+
+
+def weights(folder: Path, run: object) -> str:
+    """SHA-256 of the recorded model's weights."""
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    return training.digest(mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model").get_raw_model().network)
 
 
 def download(client: object, run: object, file: str) -> str:

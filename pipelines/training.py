@@ -30,12 +30,12 @@ class Trial:
     """What is particular about a training that a search tries: validation alone scores it, no model is recorded."""
 
     id: str
+    keeps: str
+    """Folder that gets its last state."""
     epochs: int = 0
     """It ends after so many of the recipe's epochs; 0: after all of them."""
     begins_from: str = ""
     """Folder that may have the last state of another trial, to go on from."""
-    keeps: str = ""
-    """Folder that gets its last state."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def carry_out(request: Request, console: Console) -> Outcome:
     threads = preparation.prepare(recipe, request.threads)
     store.connect()
     splits = preparation.load(recipe, request.data_sha256, console)
-    trainer = _trainer(request, recipe, splits, console)
+    trainer = make_trainer(request, splits, console)
     evaluation.check(trainer.task, request.tta)
     stage = "trial" if request.trial else "train"
     tags = {"stage": stage, "recipe": request.name, **preparation.describe(trainer, threads), **request.tags}
@@ -115,13 +115,13 @@ def carry_out(request: Request, console: Console) -> Outcome:
     ):
         preparation.announce(trainer, run, console)
         preparation.record_inputs(run, recipe, splits)
-        return _complete(run, trainer, _inherited(request.trial, trainer), request, console)
+        return _complete(run, trainer, _inherited(request.trial, trainer, run), request, console)
 
 
-def _trainer(request: Request, recipe: Recipe, splits: Splits, console: Console) -> Trainer:
+def make_trainer(request: Request, splits: Splits, console: Console) -> Trainer:
     """The trainer; that a trial's values do not fit together is a failure of this trial alone."""
     try:
-        trainer = preparation.make_trainer(recipe, splits, console)
+        trainer = preparation.make_trainer(request.recipe, splits, console)
     except BadInput as error:
         if request.trial is None:
             raise
@@ -145,14 +145,18 @@ def _header(request: Request, recipe: Recipe, threads: int) -> dict[str, object]
     }
 
 
-def _inherited(trial: Trial | None, trainer: Trainer) -> State | None:
+def _inherited(trial: Trial | None, trainer: Trainer, run: Run) -> State | None:
     """The state that a trial goes on from: that of another one, which had ended before the recipe's end."""
     if trial is None or not trial.begins_from:
         return None
     from pipelines.fitting.checkpoints import Checkpoints
 
     state = Checkpoints(Path(trial.begins_from)).latest()
-    return state and trainer.with_more_steps(state)
+    if state is None:
+        return None
+    state = trainer.with_more_steps(state)
+    Checkpoints(run.folder / "checkpoints").write(state)  # also the last one, where early stopping had ended it
+    return state
 
 
 def resume(folder: Path, console: Console) -> Outcome:
@@ -176,13 +180,13 @@ def resume(folder: Path, console: Console) -> Outcome:
     preparation.prepare(recipe, header["threads"])
     store.connect()
     splits = preparation.load(recipe, header["tags"]["data.sha256"], console)
-    trainer = _trainer(request, recipe, splits, console)
+    trainer = make_trainer(request, splits, console)
     with runs.resume(folder, console) as run, _guarded(run, request):
         preparation.record_inputs(run, recipe, splits)
         versions = (folder / "artifacts" / "environment.txt").read_text(encoding="utf-8")
         for line in environment.differences(header["tags"], versions):
             console.print(f"{run.name}: {line}; the result may differ from that of an undisturbed run", soft_wrap=True)
-        state = Checkpoints(folder / "checkpoints").latest() or _inherited(trial, trainer)
+        state = Checkpoints(folder / "checkpoints").latest() or _inherited(trial, trainer, run)
         where = f"after {state.position.step} of {trainer.limit} steps" if state else "from its start"
         console.print(f"{run.name}: goes on {where}", soft_wrap=True)
         return _complete(run, trainer, state, request, console)
@@ -203,7 +207,7 @@ def _complete(run: Run, trainer: Trainer, state: State | None, request: Request,
     run.figures(reports.training_figures(fitted.history, fitted.model, trainer.splits.notice))
     if request.trial is None:
         _evaluate(run, trainer, fitted.model, request, console)
-    elif request.trial.keeps:
+    else:
         checkpoints.copy_latest(Path(request.trial.keeps))
     outcome = Outcome(run.id, run.name, request.recipe.seed, run.final(), fitted.history, weights)
     if request.outcome:

@@ -16,16 +16,16 @@ import data
 from data.errors import BadInput
 from data.spec import DataConfig
 from models.dense import MultilayerPerceptron
-from pipelines import members, recipes, reports, space, train, training, tune
+from pipelines import isolation, members, recipes, reports, settings, space, train, training, tune
 from pipelines.command import Interrupted
 from pipelines.fitting.checkpoints import Checkpoints
 from pipelines.fitting.trainer import Trainer
 from pipelines.settings import EarlyStopping, Optimizer, Recipe, Schedule, Stage
 from pipelines.space import Choice, Float, Int
-from pipelines.tracking import journal
+from pipelines.tracking import journal, recorded
 from pipelines.tracking import store as where
-from pipelines.training import Outcome
-from pipelines.tuning import service, trials, worker
+from pipelines.training import Outcome, Request, Trial
+from pipelines.tuning import service, trials, winner, worker
 from pipelines.tuning.oracles import STRATEGIES, WAITING, Oracle
 from pipelines.tuning.trials import Asked, Log, Objective, Result
 from tests.conftest import make_splits
@@ -168,6 +168,8 @@ class TestScores:
     def test_the_last_epoch_counts_unless_the_best_is_kept(self):
         stopping = replace(self.recipe, early_stopping=EarlyStopping(5))
         assert LOSS.score(self.history, self.recipe) == 0.4
+        odd = [{**epoch, "val/accuracy": epoch["val/loss"]} for epoch in self.history]
+        assert Objective("accuracy").score(odd, stopping) == 0.2
         assert LOSS.score(self.history, stopping) == 0.2
         assert Objective("accuracy").score(self.history, stopping) == 0.8
 
@@ -257,6 +259,7 @@ def test_a_search_goes_on_by_the_same_command_and_its_best_is_a_recipe(store, ru
     status, out, err = run_stage(tune, *command)
     assert (status, err) == (0, "")
     assert f"goes on after 2 trials; run {run.info.run_id}" in out
+    assert f"its model is not here, it was trained on another machine; to train it: make train-{run.info.run_id}" in out
     assert quick == ["0", "1", "2", "3"]
     (run,) = runs("tags.stage = 'tune'")
     assert run.info.status == "FINISHED"
@@ -296,14 +299,95 @@ def test_trials_are_processes_and_runs_and_a_failed_one_costs_itself_only(store,
     assert search.data.metrics["best/val/loss"] == curve[-1].value
     assert not [name for name in good.data.metrics if name.startswith("test/")]
     (final,) = runs("tags.stage = 'train'")
-    assert final.data.tags["retrains"] == search.info.run_id
+    assert (final.data.tags["retrains"], search.data.tags["model"]) == (search.info.run_id, "recorded")
     assert final.data.params["data.validation"] == "0"
     assert search.data.metrics["test/accuracy"] == final.data.metrics["test/accuracy"]
 
 
+def in_this_process(function, *arguments):
+    function(*arguments)
+    return 0
+
+
+@pytest.fixture
+def watched(store, monkeypatch):
+    """Trials in this process: their scores, by id, and the states on the disk as each begins and as it has ended."""
+    scores, before, after = {}, [], []
+    make_trial = worker.make_trial
+
+    def observed(asked, searched):
+        before.append({path.name for path in searched.place.glob("states/*")})
+        found = make_trial(asked, searched)
+        after.append({path.name for path in searched.place.glob("states/*")})
+        scores[asked.id] = found.score
+        return found
+
+    monkeypatch.setattr(isolation, "run_apart", in_this_process)
+    monkeypatch.setattr(worker, "make_trial", observed)
+    return scores, before, after
+
+
+BARELY = Optimizer("adam", 1e-6)
+"""Moves weights, but no accuracy for more than an epoch or two: early stopping then goes back to an earlier one's."""
+
+
+def test_the_best_trial_s_network_is_the_model_of_the_search(watched, run_stage, monkeypatch):
+    scores, before, after = watched
+    ranges = {"model.units.0": Int(4, 64), "optimizer.learning_rate": Float(5e-7, BARELY.learning_rate)}
+    monkeypatch.setitem(recipes.SPACES, "digits-mlp", lambda: ranges)
+    command = ["digits-mlp", "--trials", "8", "--epochs", "5", "--precision", "float32", "--data.limit", "200"]
+    command += ["--early-stopping.patience", "1", "--early-stopping.monitor", "accuracy"]
+
+    write = winner.write
+
+    def struck(*arguments):
+        write(*arguments)
+        raise Interrupted(15)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(winner, "write", struck)
+        assert run_stage(tune, *command)[0] == 143
+    made = list(scores)
+    assert len(made) == 8
+    for count, (kept, ended) in enumerate(zip(before, after, strict=True)):
+        best = sorted(made[:count], key=scores.get, reverse=True)[:3]
+        assert kept == set(best)
+        assert ended == {*best, made[count]}
+
+    status, out, err = run_stage(tune, *command)
+    assert (status, err) == (0, "")
+    (search,) = runs("tags.stage = 'tune'")
+    assert f"its model: make predict RUN={search.info.run_id}" in out
+    found = recorded.find("last")
+    assert found.id == search.info.run_id
+    model = found.load_model()
+    (best,) = [run for run in runs("tags.stage = 'trial'") if run.info.run_id == search.data.tags["best.run"]]
+    assert training.digest(model.network) == best.data.tags["weights.sha256"]
+    val = data.load(settings.from_dict(found.recipe()).data).val
+    answers = model.predict(val.inputs[np.arange(len(val))]).argmax(axis=1)
+    score = search.data.metrics["best/val/accuracy"]
+    assert score == max(scores.values())
+    assert (answers == val.labels).mean() == pytest.approx(score, abs=1e-6)
+    assert not [name for name in search.data.metrics if name.startswith("test/")]
+    assert not list((where.unfinished()).iterdir())
+
+
+def test_a_promoted_trial_that_early_stopping_had_ended_stays_as_it_was(store, tmp_path):
+    stopping = EarlyStopping(1, "accuracy")
+    recipe = replace(recipes.find("digits-mlp"), optimizer=BARELY, early_stopping=stopping, data=DataConfig("digits"))
+    ended = []
+    for trial in (Trial("0", str(tmp_path / "0"), 9), Trial("1", str(tmp_path / "1"), begins_from=str(tmp_path / "0"))):
+        request = Request("digits-mlp", recipe, outcome=str(tmp_path / f"{trial.id}.json"), trial=trial)
+        ended.append(training.carry_out(request, reports.nowhere()))
+        assert Checkpoints(Path(trial.keeps)).latest().position.step
+    assert len(ended[0].history) < 9
+    assert ended[1].history == ended[0].history
+    assert ended[1].weights == ended[0].weights
+
+
 def make_searched(group="0" * 32):
     tags = {"data.source": "embedded", "data.sha256": "0", "data.test_sha256": "0"}
-    return worker.Searched("digits-mlp", recipes.find("digits-mlp"), LOSS, group, "digits", tags, False)
+    return worker.Searched("digits-mlp", recipes.find("digits-mlp"), LOSS, group, "digits", tags)
 
 
 def test_a_trial_whose_process_was_killed_has_failed(store, monkeypatch):
@@ -375,7 +459,7 @@ class TestService:
 
     @pytest.fixture
     def chief(self, monkeypatch):
-        chief = service.Chief(self.Trials(), {"group": "g"}, lambda asked: None)
+        chief = service.Chief(self.Trials(), lambda: {"group": "g"}, lambda asked: None)
         with service.serving(chief, "127.0.0.1", service.ANY_PORT) as port:
             monkeypatch.setenv(service.NAME, "worker0")
             monkeypatch.setenv(service.IP, "127.0.0.1")

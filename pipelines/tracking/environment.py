@@ -89,12 +89,22 @@ def code_tags() -> dict[str, str]:
     }
 
 
+def complete_model(parts: Path, example: np.ndarray, output: np.ndarray) -> None:
+    """Write beside a servable what else :func:`saved_model` needs: a real input and output, versions, code."""
+    import numpy as np
+
+    np.save(parts / "example.npy", example)
+    np.save(parts / "output.npy", output)
+    (parts / "requirements.txt").write_text("\n".join(requirements()), encoding="utf-8")
+    copy_code(parts / "code")
+
+
 @contextmanager
 def saved_model(parts: Path, run: str, model: object) -> Iterator[Path]:
     """A folder that holds an MLflow model for the time of the block.
 
     Args:
-        parts: what :meth:`pipelines.tracking.runs.Run.model` wrote.
+        parts: the servable, and what :func:`complete_model` wrote.
         run: id of the run that it belongs to.
         model: the store's entry for it.
     """

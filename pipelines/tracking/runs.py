@@ -115,11 +115,11 @@ class Run:
 
     def model(self, example: np.ndarray, output: np.ndarray) -> None:
         """Record the servable in :meth:`model_folder` as ``model``, with the signature of a real input and output."""
-        parts = self.folder / "model"
-        np.save(parts / "example.npy", example)
-        np.save(parts / "output.npy", output)
-        (parts / "requirements.txt").write_text("\n".join(environment.requirements()), encoding="utf-8")
-        environment.copy_code(parts / "code")
+        environment.complete_model(self.folder / "model", example, output)
+        self.complete_model()
+
+    def complete_model(self) -> None:
+        """Record what lies in :meth:`model_folder`, and has been completed there, as ``model``."""
         self.journal.append("model")
         self.tags({"model": "recorded"})
 

@@ -47,5 +47,4 @@ def searched(plan: Plan, group: str, splits: Splits) -> Searched:
     """What all trials of a search have in common."""
     tags = {f"data.{key}": splits.manifest[key] for key in ("source", "sha256", "test_sha256")}
     tags["task"] = plan.recipe.model.task
-    hyperband = plan.strategy == "hyperband"
-    return Searched(plan.name, plan.recipe, plan.objective, group, splits.name, tags, hyperband)
+    return Searched(plan.name, plan.recipe, plan.objective, group, splits.name, tags)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from data.errors import BadInput
 from pipelines import command, members, preparation, settings, space, training
 from pipelines.settings import Recipe
-from pipelines.tuning import teams, trials
+from pipelines.tuning import teams, trials, winner
 from pipelines.tuning.plan import Plan, searched
 from pipelines.tuning.trials import Asked, Log, Result
 from pipelines.tuning.worker import Searched, tidy
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from data.spec import Splits
     from pipelines.tracking.runs import Run
+
+BEST = 3
+"""Trials whose last states stay on the disk until the search ends: of the first the model is made; two more cost little
+and are there for whoever gives a search up, or finds the best to be too large."""
 
 
 class Search:
@@ -36,6 +40,7 @@ class Search:
         epochs = plan.recipe.epochs
         self.oracle = Oracle(plan.strategy, plan.space, plan.objective, plan.trials, epochs, plan.seed, self.log)
         self.searched = searched(plan, run.id, splits)
+        tidy(self.searched, self.spent())
         for number in range(1, len(self.log.ends()) + 1):
             self._record(number)
 
@@ -50,11 +55,17 @@ class Search:
     def _end(self, trial: str, found: Result) -> None:
         """Record and say what came of a trial."""
         self._record(len(self.log.ends()))
-        tidy(self.searched, self.log.trials(), self.oracle.needed())
+        tidy(self.searched, self.spent())
         score = "" if found.failure else f"{self.plan.objective.metric} {found.score:.4f}, "
         best = trials.best(self.log.trials(), self.plan.objective)
         said = f"; best {best[1].score:.4f} (trial {best[0].id})" if best else ""
         self.console.print(f"trial {trial}: {score}{found.state}, {found.seconds:.0f} s{said}", soft_wrap=True)
+
+    def spent(self) -> list[str]:
+        """Trials that have ended and whose states nobody needs: none can go on from them, and others are better."""
+        best = {asked.id for asked, _ in trials.ranked(self.log.trials(), self.plan.objective)[:BEST]}
+        kept = best | self.oracle.needed()
+        return [trial for trial in self.log.ends() if trial not in kept]
 
     def _record(self, number: int) -> None:
         """Metrics after so many trials have ended."""
@@ -142,8 +153,8 @@ def _finish(search: Search) -> None:
     table = report.table(made, plan.objective)
     run.tables({"trials": table})
     run.text("trials.csv", table.to_csv(index=False))
-    winner = trials.best(made, plan.objective)
-    if winner is None:
+    best = trials.best(made, plan.objective)
+    if best is None:
         why = table["state"].iloc[0] if len(table) else "none was made"
         raise command.RunFailed(f"{run.name}: no trial has a result ({why})")
     run.figures(
@@ -152,7 +163,7 @@ def _finish(search: Search) -> None:
             "score_by_hyperparameter": report.by_hyperparameter(table, plan.objective, plan.space, notice),
         }
     )
-    asked, found = winner
+    asked, found = best
     recipe = asked.recipe(plan.recipe)
     run.text("recipe.json", reports.as_json(settings.to_dict(recipe)))
     run.tags({"best.trial": asked.id, "best.run": found.run})
@@ -162,10 +173,9 @@ def _finish(search: Search) -> None:
     search.console.print(
         f"best: trial {asked.id}, {plan.objective.metric} {found.score:.4f} (chosen by it, so it flatters)"
     )
+    winner.record(run, search.searched, asked, search.console)
     if plan.retrain:
         _retrain(search, trials.final_recipe(recipe, found))
-    else:
-        search.console.print(f"to train it: make train-{run.id}", soft_wrap=True)
     for rest in ("members", "states"):
         shutil.rmtree(run.folder / rest, ignore_errors=True)
     search.console.print(f"{run.name}: run {run.id}; see make ui", soft_wrap=True)

@@ -51,12 +51,12 @@ def role() -> str:
 class Chief(OracleServicer):
     """Answers workers, one at a time."""
 
-    def __init__(self, search: Questioned, facts: Mapping[str, str], begin: Callable[[Asked], None]) -> None:
+    def __init__(self, search: Questioned, facts: Callable[[], Mapping], begin: Callable[[Asked], None]) -> None:
         """Take what is served.
 
         Args:
             search: has the trials.
-            facts: about the search, which workers are given with each trial.
+            facts: says what workers are given about the search with each trial.
             begin: is told of each trial that a worker is given.
         """
         super().__init__(search)
@@ -80,7 +80,7 @@ class Chief(OracleServicer):
             else:
                 self.under_way.add(asked.id)
                 self.begin(asked)
-                values = {**asked.values, SEARCH: json.dumps(self.facts)}
+                values = {**asked.values, SEARCH: json.dumps(self.facts())}
                 trial = Trial(_carrying(values), asked.id, TrialStatus.RUNNING)
             return protos.get_service().CreateTrialResponse(trial=trial.to_proto())
 
@@ -180,7 +180,7 @@ def _reached() -> Iterator[None]:
         raise BadInput(f"the chief does not answer ({error.code().name})", where, "see what it says") from None
 
 
-def facts(asked: Asked) -> dict[str, str]:
+def facts(asked: Asked) -> dict:
     """What a chief says of its search with a trial."""
     return json.loads(asked.values[SEARCH])
 

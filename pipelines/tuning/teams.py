@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from data.errors import BadInput
 from pipelines import command, isolation, preparation
 from pipelines.tuning.plan import Plan, searched
 from pipelines.tuning.trials import Asked
-from pipelines.tuning.worker import Searched, work
+from pipelines.tuning.worker import Searched, tidy, work
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,15 +38,16 @@ def make_trials(search: Search) -> None:
         _employ(search, names)
 
 
-def _facts(search: Search) -> dict[str, str]:
-    return {"group": search.run.id, "digest": search.plan.digest(), "sha256": search.splits.manifest["sha256"]}
+def _facts(search: Search) -> dict[str, object]:
+    known = {"group": search.run.id, "digest": search.plan.digest(), "sha256": search.splits.manifest["sha256"]}
+    return {**known, "spent": search.spent()}
 
 
 def _serve(search: Search) -> None:
     """Be the chief of workers that are started elsewhere."""
     from pipelines.tuning import service
 
-    chief = service.Chief(search, _facts(search), search.begin)
+    chief = service.Chief(search, partial(_facts, search), search.begin)
     ip, port = os.environ[service.IP], int(os.environ[service.PORT])
     with service.serving(chief, ip, port):
         search.console.print(f"{search.run.name}: workers are awaited at {ip}:{port}", soft_wrap=True)
@@ -56,7 +58,7 @@ def _employ(search: Search, names: list[str]) -> None:
     """Start workers on this machine, and be their chief."""
     from pipelines.tuning import service
 
-    chief = service.Chief(search, _facts(search), search.begin)
+    chief = service.Chief(search, partial(_facts, search), search.begin)
     with service.serving(chief, LOOPBACK, service.ANY_PORT) as port:
         calls = [(_be_employed, (search.searched, name, port)) for name in names]
         statuses = isolation.run_all_apart(calls)
@@ -106,6 +108,7 @@ def work_for_chief(plan: Plan, console: Console) -> None:
         console.print(f"{name}: trial {asked.id}", soft_wrap=True)
         common = searched(plan, facts["group"], splits)
         places.add(common.place)
+        tidy(common, facts["spent"])
         return common
 
     work(service.Client(), name, begin)

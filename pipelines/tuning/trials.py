@@ -70,7 +70,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search is after: the last value in training, the best where early stopping keeps the best weights."""
+    """What a search is after: the last value in training, or that of the epoch whose weights early stopping keeps."""
 
     monitor: str
     """loss or accuracy, of validation."""
@@ -87,10 +87,10 @@ class Objective:
 
     def score(self, history: list[dict[str, float]], recipe: Recipe) -> float:
         """The score of a training by its epochs' metrics."""
-        values = [epoch[self.metric] for epoch in history]
-        if recipe.early_stopping.patience:
-            return self.best(values)
-        return values[-1]
+        if not recipe.early_stopping.patience:
+            return history[-1][self.metric]
+        watched = Objective(recipe.early_stopping.monitor)
+        return min(history, key=lambda epoch: watched.order(epoch[watched.metric]))[self.metric]
 
     def best(self, values: list[float]) -> float:
         """The best of some scores."""
@@ -154,10 +154,15 @@ def _result(event: dict) -> Result:
     return Result(**{key: value for key, value in event.items() if key not in ("event", "trial")})
 
 
+def ranked(trials: list[tuple[Asked, Result | None]], objective: Objective) -> list[tuple[Asked, Result]]:
+    """The trials that have a score, the best one first; equal ones in the order they were begun."""
+    scored = [(asked, found) for asked, found in trials if found and not found.failure]
+    return sorted(scored, key=lambda one: objective.order(one[1].score))
+
+
 def best(trials: list[tuple[Asked, Result | None]], objective: Objective) -> tuple[Asked, Result] | None:
     """The trial with the best score; among equal ones the first."""
-    scored = [(asked, found) for asked, found in trials if found and not found.failure]
-    return min(scored, key=lambda one: objective.order(one[1].score), default=None)
+    return next(iter(ranked(trials, objective)), None)
 
 
 def final_recipe(recipe: Recipe, found: Result) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +45,6 @@ class Searched:
     experiment: str
     tags: dict[str, str]
     """Of the data."""
-    keeps_states: bool
-    """Whether trials go on from others."""
 
     @property
     def place(self) -> Path:
@@ -70,9 +68,9 @@ class Searched:
         outcome.parent.mkdir(parents=True, exist_ok=True)
         trial = training.Trial(
             asked.id,
+            str(self.state(asked.id)),
             asked.epochs,
             begins_from=str(self.state(asked.past)) if asked.past else "",
-            keeps=str(self.state(asked.id)) if self.keeps_states else "",
         )
         tags = {f"trial.{path}": str(value) for path, value in asked.hyperparameters.items()}
         tags |= {"trial": asked.id} | ({"trial.goes_on_from": asked.past} if asked.past else {})
@@ -162,8 +160,7 @@ def _attempt(outcome: str, train: Callable[[], object]) -> None:
         raise
 
 
-def tidy(searched: Searched, trials: list[tuple[Asked, Result | None]], needed: set[str]) -> None:
-    """Remove the states of trials that no other trial can go on from."""
-    for asked, found in trials:
-        if found is not None and asked.id not in needed:
-            shutil.rmtree(searched.state(asked.id), ignore_errors=True)
+def tidy(searched: Searched, spent: Iterable[str]) -> None:
+    """Remove the states of trials that have ended and are not needed any more."""
+    for trial in spent:
+        shutil.rmtree(searched.state(trial), ignore_errors=True)
