@@ -139,26 +139,45 @@ def test_looking_whether_a_run_is_recorded_keeps_nobody_from_it(records, folder)
     journal.Journal(folder).release()
 
 
-def test_a_full_disk_leaves_a_journal_that_can_be_read(folder):
-    code = """
+JOURNAL = """
+records = journal.Journal(folder)
+def write(text):
+    records.append("tags", values={"text": text})
+"""
+SEARCH = """
+log = trials.Log(folder / journal.RECORDS)
+def write(text):
+    log.created(trials.Asked(text, {}), "worker")
+"""
+
+
+@pytest.mark.parametrize("opening", [JOURNAL, SEARCH])
+def test_a_full_disk_leaves_no_half_line(folder, opening):
+    code = f"""
 import resource, signal, sys
 from pathlib import Path
 from pipelines.tracking import journal
-records = journal.Journal(Path(sys.argv[1]))
-records.append("tags", values={"first": "x" * 100})
+from pipelines.tuning import trials
+folder = Path(sys.argv[1])
+{opening}
+write("first" * 30)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-size = (records.folder / journal.RECORDS).stat().st_size
+size = (folder / journal.RECORDS).stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (size + 150, size + 400))
 try:
-    records.append("tags", values={"second": "y" * 200})
-except OSError:
+    write("second" * 30)
+except OSError as error:
+    assert error.filename == str(folder / journal.RECORDS)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 400, size + 400))
-    records.append("tags", values={"third": "z" * 100})
+    write("third" * 30)
 """
     subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, check=True)
-    kept = journal.Journal(folder)
-    assert [list(record["values"]) for record in kept.records] == [["first"], ["third"]]
-    kept.release()
+    kept = (folder / journal.RECORDS).read_text().splitlines()
+    assert [("first" in line, "second" in line, "third" in line) for line in kept] == [
+        (True, False, False),
+        (False, False, True),
+    ]
+    assert all(json.loads(line) for line in kept)
 
 
 def test_a_run_that_ends_while_all_are_listed_is_left_out(folder, monkeypatch):

@@ -159,6 +159,9 @@ class TestOracles:
         log = Log(log.path)
         log.ended("0", Result(2.0, epochs=3))
         assert Log(log.path).trials() == [(Asked("0", {"a": 1.5}), Result(2.0, epochs=3))]
+        log.path.write_bytes(b"{\n" + log.path.read_bytes())
+        with pytest.raises(BadInput, match="damaged"):
+            Log(log.path)
 
 
 class TestScores:

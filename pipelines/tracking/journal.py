@@ -24,6 +24,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from data.errors import BadInput, reason
+from pipelines.tracking import lines
 
 HEADER, RECORDS, SENT = "run.json", "journal.jsonl", "sent"
 
@@ -48,7 +49,7 @@ class Journal:
             raise BadInput("is being recorded by another process", f"run {folder.name}", "wait for its end") from None
         self.header = read_header(folder)
         self.changed = threading.Condition()
-        self.records = self._read()
+        self.records = lines.take_up(folder / RECORDS)
         self.sent = min(_read_count(folder / SENT), len(self.records))
         self._known = {
             (name, record["step"])
@@ -57,28 +58,11 @@ class Journal:
             for name in record["values"]
         }
 
-    def _read(self) -> list[dict]:
-        path = self.folder / RECORDS
-        records, length = _parse(path)
-        if path.exists() and path.stat().st_size > length:
-            os.truncate(path, length)
-        return records
-
     def append(self, kind: str, **content: object) -> None:
         """Write one record, to the disk itself, before anybody can send it."""
         record = {"kind": kind, "at": time.time(), **content}
         with self.changed:
-            # Without a buffer: one that a full disk leaves half written would be written on when the file is closed.
-            with (self.folder / RECORDS).open("ab", buffering=0) as file:
-                end, rest = file.tell(), (json.dumps(record, ensure_ascii=False) + "\n").encode()
-                try:
-                    while rest:
-                        rest = rest[file.write(rest) :]
-                    os.fsync(file.fileno())
-                except OSError as error:  # a full disk: what was written of it must not garble the next one
-                    file.truncate(end)
-                    error.filename = file.name
-                    raise
+            lines.append(self.folder / RECORDS, record)
             self.records.append(record)
             self.changed.notify_all()
 
@@ -145,23 +129,12 @@ def is_open(folder: Path) -> bool:
 
 def read_status(folder: Path) -> str:
     """The last status that a run recorded, whoever may be recording it."""
-    return _last_status(_parse(folder / RECORDS)[0])
+    return _last_status(lines.read(folder / RECORDS))
 
 
 def _last_status(records: list[dict]) -> str:
     found = [record["status"] for record in records if record["kind"] == "status"]
     return found[-1] if found else "RUNNING"
-
-
-def _parse(path: Path) -> tuple[list[dict], int]:
-    """The whole records of a journal and the bytes that they take."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    if lines and not lines[-1].endswith(b"\n"):
-        lines.pop()
-    try:
-        return [json.loads(line) for line in lines], sum(map(len, lines))
-    except ValueError as error:
-        raise BadInput(f"is damaged ({reason(error)})", path, "remove the line") from None
 
 
 def write_whole(path: Path, text: str) -> None:

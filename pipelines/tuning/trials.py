@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pipelines.settings import Recipe
 from pipelines.space import Value, with_values
+from pipelines.tracking import lines
 from pipelines.training import Outcome
 
 OWN = "tuner/"
@@ -119,11 +118,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         """Read what is there; a last line that was being written when its process was killed is dropped."""
         self.path = path
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        if lines and not lines[-1].endswith(b"\n"):
-            os.truncate(path, sum(map(len, lines[:-1])))
-            lines.pop()
-        self.events = [json.loads(line) for line in lines]
+        self.events = lines.take_up(path)
 
     def created(self, asked: Asked, worker: str) -> None:
         """Note that a worker was given a trial."""
@@ -134,9 +129,7 @@ class Log:
         self._append({"event": "ended", "trial": trial, **asdict(found)})
 
     def _append(self, event: dict) -> None:
-        with self.path.open("ab", buffering=0) as file:
-            file.write((json.dumps(event) + "\n").encode())
-            os.fsync(file.fileno())
+        lines.append(self.path, event)
         self.events.append(event)
 
     def trials(self) -> list[tuple[Asked, Result | None]]:
