@@ -41,8 +41,8 @@ class Search:
         self.oracle = Oracle(plan.strategy, plan.space, plan.objective, plan.trials, epochs, plan.seed, self.log)
         self.searched = searched(plan, run.id, splits)
         tidy(self.searched, self.spent())
-        for number in range(1, len(self.log.ends()) + 1):
-            self._record(number)
+        self._recorded, self._best = 0, math.nan
+        self._record()
 
     def begin(self, asked: Asked) -> Searched:
         """Say that a trial begins; gives what it has in common with others."""
@@ -54,7 +54,7 @@ class Search:
 
     def _end(self, trial: str, found: Result) -> None:
         """Record and say what came of a trial."""
-        self._record(len(self.log.ends()))
+        self._record()
         tidy(self.searched, self.spent())
         score = "" if found.failure else f"{self.plan.objective.metric} {found.score:.4f}, "
         best = trials.best(self.log.trials(), self.plan.objective)
@@ -67,14 +67,17 @@ class Search:
         kept = best | self.oracle.needed()
         return [trial for trial in self.log.ends() if trial not in kept]
 
-    def _record(self, number: int) -> None:
-        """Metrics after so many trials have ended."""
-        results = {asked.id: found for asked, found in self.log.trials()}
-        ended = [results[trial].score for trial in self.log.ends()[:number]]
-        metrics = {"trial/score": ended[-1]} if math.isfinite(ended[-1]) else {}
-        if finite := [score for score in ended if math.isfinite(score)]:
-            metrics["trial/best"] = self.plan.objective.best(finite)
-        self.run.metrics(metrics, number)
+    def _record(self) -> None:
+        """Metrics after each trial that has ended since the last time."""
+        for score in self.log.scores()[self._recorded :]:
+            self._recorded += 1
+            metrics = {}
+            if math.isfinite(score):
+                self._best = score if math.isnan(self._best) else self.plan.objective.best([self._best, score])
+                metrics["trial/score"] = score
+            if math.isfinite(self._best):
+                metrics["trial/best"] = self._best
+            self.run.metrics(metrics, self._recorded)
 
     def ask(self, worker: str) -> Asked | object | None:
         """See :meth:`pipelines.tuning.oracles.Oracle.ask`."""

@@ -142,6 +142,10 @@ class Log:
         """Trials in the order they ended."""
         return [event["trial"] for event in self.events if event["event"] == "ended"]
 
+    def scores(self) -> list[float]:
+        """Their scores in the order they ended; NaN of those that failed."""
+        return [event["score"] for event in self.events if event["event"] == "ended"]
+
 
 def _result(event: dict) -> Result:
     return Result(**{key: value for key, value in event.items() if key not in ("event", "trial")})
