@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -11,8 +13,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from pipelines import compare, train
-from pipelines.comparing import figures, pairs, sides, statistics, tables, words
+from pipelines import compare, recipes, settings, train
+from pipelines.comparing import commands, figures, pairs, sides, statistics, tables, words
 from pipelines.comparing.pairs import Pair, Spread
 from pipelines.comparing.sides import Member, Side
 from pipelines.comparing.statistics import Estimate, McNemar
@@ -144,6 +146,64 @@ def test_one_seed_each_speaks_of_the_models_and_not_of_the_recipes():
         "make train-large SEEDS=5, with the settings of each, would show a difference of 0.4 points "
         "(in 80 % of cases, going by the spread of 3 seeds)."
     )
+
+
+def recorded_as(recipe):
+    """A recipe's parameters as MLflow has them."""
+    return {path: str(value) for path, value in settings.flatten(settings.to_dict(recipe)).items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("cifar", ""),
+        ("cifar", "--batch-size 240 --schedule.milestones 0.1 0.5 --optimizer.arguments.matrix-ratio 2.5"),
+        ("cifar", "--epochs 4 --model.filters 32 64 64 --augmentation.flip none --optimizer.learning-rate 1e-05"),
+        ("cifar", "--stages.1.epochs 5 --stages.0.image-size 0"),
+        ("cifar-mlp", "--optimizer.arguments beta_1 0.8 amsgrad True --no-deterministic --model.units 7"),
+        ("names", "--model.no-bidirectional --deterministic"),
+        ("names", "--data.name csv --data.path '/my texts/of O\u2019Brien.csv' --data.fold"),
+    ],
+)
+def test_a_run_s_settings_are_spelled_as_flags(name, flags):
+    _, options = train._parse([name, *shlex.split(flags), "--seed", "7"])
+    recipe = options.recipe.with_epochs(options.epochs) if options.epochs else options.recipe
+    line = commands.train(name, recorded_as(recipe), 5)
+    start, _, found = line.partition(" ARGS=")
+    assert start == f"make train-{name} SEEDS=5"
+    assert bool(found) == bool(flags)
+    _, again = train._parse([name, *shlex.split("".join(shlex.split(found))), "--seed", "7"])
+    assert again == options
+
+
+def test_settings_that_no_flag_gives_are_not_spelled():
+    params = recorded_as(recipes.find("cifar"))
+    assert commands.train("small", params, 5) == ""
+    for other in (
+        {"model.kind": "LeNet"},
+        {"model.depth": "3"},
+        {"stages.3.epochs": "1"},
+        {"optimizer.arguments.momentum": "0.9"},
+        {"data.path": "a $b"},
+        {"data.path": 'a"b'},
+    ):
+        assert commands.train("cifar", {**params, **other}, 5) == "", other
+    assert commands.train("cifar", {path: value for path, value in params.items() if path != "balance"}, 5) == ""
+
+
+def test_what_would_tell_two_settings_apart_can_be_copied():
+    built = []
+    for letter, size in (("A", 500), ("B", 240)):
+        params = recorded_as(replace(recipes.find("cifar"), batch_size=size))
+        params.pop("seed")
+        built.append(side(letter, member(predictions(LABELS), recipe="cifar", **params)))
+    found = Pair(*built, Estimate(0.01, 0.0, 0.02), None, None, None)
+    assert words.recipe_sentence(found).endswith(
+        '; make train-cifar SEEDS=5 and make train-cifar SEEDS=5 ARGS="--batch-size 240" would tell.'
+    )
+    built[1].members[0].facts.params["batch_size"] = "500"
+    built[1].members[0].facts.tags["git.commit"] = "another"
+    assert words.recipe_sentence(found).endswith("; make train-cifar SEEDS=5, with the settings of each, would tell.")
 
 
 def test_without_a_known_spread_no_number_is_promised():
@@ -457,6 +517,7 @@ def test_two_trainings_are_compared_from_end_to_end(store, run_stage):
     assert lines[0] == "STAND-IN DATA: digits instead of mnist. These results say nothing about mnist."
     assert any(line.startswith("On these 364 test images A is better than B by") for line in lines)
     assert "can't be told from one seed each" in out
+    assert 'make train-mnist-linear SEEDS=5 ARGS="--epochs 2 --data.source embedded" would tell' in out
     run = newest()
     assert (run.info.status, run.data.tags["recipe"]) == ("FINISHED", "digits-mlp,mnist-linear")
     assert "STAND-IN" in run.info.run_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipelines.comparing import statistics
+from pipelines.comparing import commands, statistics
 from pipelines.comparing.pairs import SEEDS, Measure, Pair
 from pipelines.comparing.sides import Side
 from pipelines.comparing.statistics import LEVEL, Estimate, Test
@@ -86,14 +86,24 @@ def _planned(pair: Pair) -> str:
     alone = [side for side in (pair.first, pair.second) if len(side.members) < 2]
     seeds = "one seed each" if len(alone) == 2 else f"one seed of {alone[0].letter}"
     start = f"Whether the recipe is better can't be told from {seeds}; "
-    commands = dict.fromkeys(f"make train-{side.recipe} SEEDS={SEEDS}" for side in (pair.first, pair.second))
-    trained = f"{' and '.join(commands)}, with the settings of each,"
+    trained = _trained_again(pair)
     if pair.detectable is None:
         return f"{start}{trained} would tell."
     known = " and ".join(map(str, pair.spread.seeds))
     found = Estimate(pair.detectable, pair.detectable, pair.detectable)
     chance = f"in {100 * statistics.POWER:.0f} % of cases, going by the spread of {known} seeds"
     return f"{start}{trained} would show a difference of {amount(pair.measure, found)} ({chance})."
+
+
+def _trained_again(pair: Pair) -> str:
+    """The commands that train each side with several seeds."""
+    sides = (pair.first, pair.second)
+    found = dict.fromkeys(commands.train(side.recipe, side.members[0].facts.params, SEEDS) for side in sides)
+    if len(found) == len(sides) and all(found):
+        return " and ".join(found)
+    # They differ in what is no flag: an architecture, the code, the data.
+    bare = dict.fromkeys(f"make train-{side.recipe} SEEDS={SEEDS}" for side in sides)
+    return f"{' and '.join(bare)}, with the settings of each,"
 
 
 def _limit(pair: Pair) -> str:
