@@ -37,8 +37,7 @@ class Options:
     search_seed: int = 1
     """Of the choice of trials; all of them train with the recipe's own --seed."""
     retrain: bool = False
-    """Train the best on training and validation data, as a run with a model of its own, and score that on the test
-    set, once."""
+    """Train the best on training and validation data, in a run of its own, and score it on the test set, once."""
     workers: int = 1
     """Trials at once on this machine."""
 
