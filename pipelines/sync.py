@@ -19,10 +19,11 @@ def main(arguments: list[str]) -> None:
     from rich.table import Table
 
     from pipelines import reports
-    from pipelines.tracking import journal, store, unfinished
+    from pipelines.tracking import begun, journal, store, unfinished
 
     console = reports.console()
-    store.connect()
+    with store.faults():
+        begun.end_lost(store.connect(), store.unfinished())
     table = Table(title=f"{store.public(store.uri())}, runs in {store.unfinished()}", title_justify="left")
     for column in ("run", "sent", "then"):
         table.add_column(column, justify="right" if column == "sent" else "left", overflow="fold")

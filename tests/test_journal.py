@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
@@ -12,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from data.errors import BadInput
-from pipelines.tracking import environment, journal, outbox, runs, unfinished
+from pipelines import sync
+from pipelines.tracking import begun, environment, journal, outbox, runs, unfinished
 from pipelines.tracking import store as where
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -321,6 +323,38 @@ def recorded(store, monkeypatch):
     outbox.send_all(records)
     yield records
     records.release()
+
+
+def test_a_run_whose_process_was_killed_as_it_began_is_ended(store, monkeypatch, run_stage):
+    console, client = Console(quiet=True), where.connect()
+    nothing = ({}, {}, {}, console)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(folder, header):
+        folder.mkdir()
+        raise Killed
+
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(journal, "create", kill)
+        with runs.start("digits", "lost", *nothing):
+            pass
+    with begun.noted(where.unfinished()) as mark:
+        number = where.experiment(client, "digits")
+        living = client.create_run(number, tags={begun.TAG: mark}, run_name="living").info.run_id
+        with runs.start("digits", "next", *nothing):
+            states = {run.info.run_name: run.info.status for run in client.search_runs([number])}
+    assert states == {"lost": "KILLED", "living": "RUNNING", "next": "RUNNING"}
+    (lost,) = client.search_runs([number], "attributes.run_name = 'lost'")
+    assert lost.data.tags["failure"] == begun.WHY
+    assert not list(where.unfinished().iterdir())
+
+    with suppress(Killed), begun.noted(where.unfinished()) as mark:
+        client.set_tag(living, begun.TAG, mark)
+        raise Killed
+    assert run_stage(sync)[0] == 0
+    assert client.get_run(living).info.status == "KILLED"
 
 
 def contents(run):

@@ -14,7 +14,7 @@ import numpy as np
 
 from data.errors import reason
 from pipelines.command import RunFailed
-from pipelines.tracking import environment, journal, load, outbox, store
+from pipelines.tracking import begun, environment, journal, load, outbox, store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,17 +161,19 @@ def start(
     place = store.unfinished()
     with store.writable(place), store.faults():
         place.mkdir(parents=True, exist_ok=True)
+        store.patiently(lambda: begun.end_lost(client, place))
         began = time.time()
         number = store.patiently(lambda: store.experiment(client, experiment))
-        tags = resolve_tags({**tags, **environment.code_tags()})
-        made = store.patiently(lambda: client.create_run(number, int(began * 1000), tags, name))
-        known = {"id": made.info.run_id, "name": name, "experiment": experiment, "store": store.public(store.uri())}
-        header = {**known, "started": began, "tags": tags, "params": dict(params), **header}
-        try:
-            journal.create(place / made.info.run_id, header)
-        except OSError:
-            client.delete_run(made.info.run_id)  # nobody could go on with it, or even end it
-            raise
+        with begun.noted(place) as mark:
+            tags = resolve_tags({**tags, **environment.code_tags(), begun.TAG: mark})
+            made = store.patiently(lambda: client.create_run(number, int(began * 1000), tags, name))
+            known = {"id": made.info.run_id, "name": name, "experiment": experiment, "store": store.public(store.uri())}
+            header = {**known, "started": began, "tags": tags, "params": dict(params), **header}
+            try:
+                journal.create(place / made.info.run_id, header)
+            except OSError:
+                client.delete_run(made.info.run_id)  # nobody could go on with it, or even end it
+                raise
     with _recording(place / made.info.run_id, console) as run:
         yield run
 
