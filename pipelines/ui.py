@@ -21,13 +21,17 @@ def main(arguments: list[str]) -> None:
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise BadInput(f"{port} is no port", "PORT", "give a number from 1 to 65535")
 
-    from pipelines.tracking import store
+    from pipelines.tracking import recorded, store
 
     if store.uri().startswith("http"):
         print(f"The store is a server: open {store.public(store.uri())}")
         return
-    store.connect()
-    print(f"http://127.0.0.1:{port} shows {store.public(store.uri())}; Ctrl-C ends it", flush=True)
+    names = recorded.experiments()
+    here = f"http://127.0.0.1:{port}"
+    print(f"{here} shows {store.public(store.uri())}; Ctrl-C ends it", flush=True)
+    for number, name in names.items():  # its list of experiments leads to a page about language models
+        print(f"  {here}/#/experiments/{number}/runs  {name}", flush=True)
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # eight processes that training has no use for
     server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"]
     os.execv(sys.executable, [*server, "--backend-store-uri", store.uri()])
 

@@ -77,6 +77,16 @@ np.save("outputs.npy", model.predict(np.load("images.npy")))
     np.testing.assert_array_equal(table["label"], split.labels)
 
 
+def test_ui_tells_where_the_runs_of_each_experiment_are_shown(trained, run_stage, monkeypatch):
+    run, _ = trained
+    begun = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: begun.append(arguments))
+    status, out, err = run_stage(ui, "5099")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[1:] == [f"  http://127.0.0.1:5099/#/experiments/{run.info.experiment_id}/runs  digits"]
+    assert "5099" in begun[0]
+
+
 def test_the_recorded_model_declares_uint8_and_pins_what_it_needs(trained):
     run, _ = trained
     model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")

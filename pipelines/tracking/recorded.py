@@ -103,6 +103,12 @@ def find(reference: str) -> Recorded:
     return _known(client, found[0])
 
 
+def experiments() -> dict[str, str]:
+    """The names of all experiments that are not deleted, by id: that which was written into last first."""
+    found = sorted(store.connect().search_experiments(), key=lambda one: one.last_update_time, reverse=True)
+    return {one.experiment_id: one.name for one in found if one.experiment_id != "0"}  # MLflow's own, always empty
+
+
 def other_seeds(run: Recorded) -> dict[str, list[float]]:
     """The final metrics of finished trainings that differ from a run in their seed at most, one value for each seed."""
     client = store.client()
