@@ -62,6 +62,8 @@ def load(config: DataConfig) -> Splits:
     """
     dataset, source, manifest, notice = _resolve(config)
     arrays = store.open_arrays(dataset, source, manifest)
+    if config.classes:
+        arrays, manifest = dataset.restricted(arrays, manifest, config.classes)
     return replace(dataset.splits(arrays, manifest, config), notice=notice)
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from data.errors import BadInput
-from data.spec import Arrays, DataConfig, Remote, Splits
+from data.spec import Arrays, DataConfig, Remote, Splits, Subset
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,32 @@ class Dataset:
             BadInput: it is not this dataset.
         """
         raise NotImplementedError
+
+    def restricted(self, arrays: Arrays, manifest: dict, names: tuple[str, ...]) -> tuple[Arrays, dict]:
+        """The examples of some classes, numbered in the order of the dataset's own; and the manifest of these.
+
+        Raises:
+            BadInput: it has no such class, or it is one alone.
+        """
+        known = manifest["classes"]
+        wanted = {part for name in names for part in ([name] if name in known else name.split(","))}
+        strangers = sorted(wanted - set(known))
+        if strangers:
+            what = f"{self.name} has no class {strangers[0]}"
+            raise BadInput(what, "--data.classes", f"its classes are {', '.join(known)}")
+        if len(wanted) < 2:
+            raise BadInput("names one class only", "--data.classes", "give two or more")
+        numbers = np.array([number for number, name in enumerate(known) if name in wanted])
+        chosen, counts = {}, {}
+        for key, labels in [(key, labels) for key, labels in arrays.items() if key[0] == "y"]:
+            ending, part = key[1:], key[2:] or "all"
+            rows = np.flatnonzero(np.isin(labels, numbers))
+            if not len(rows):
+                raise BadInput(f"leaves no example of {self.name}'s {part} part", "--data.classes", "name others")
+            chosen[f"x{ending}"] = Subset(arrays[f"x{ending}"], rows)
+            chosen[key] = np.searchsorted(numbers, labels[rows]).astype(labels.dtype)
+            counts[part] = np.bincount(chosen[key], minlength=len(numbers)).tolist()
+        return chosen, manifest | {"classes": [known[number] for number in numbers], "counts": counts}
 
     def splits(self, arrays: Arrays, manifest: dict, config: DataConfig) -> Splits:
         """The parts of the cached arrays that a configuration asks for.

@@ -17,7 +17,7 @@ from data import archives, parts
 from data.dataset import Dataset, checksum
 from data.errors import BadInput, reason
 from data.images import channel_statistics
-from data.spec import Arrays, DataConfig, Spec, Split, Splits
+from data.spec import Arrays, Chain, DataConfig, Source, Spec, Split, Splits, Subset, batches
 from data.store import digest
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -131,7 +131,7 @@ class Folder(Dataset):
         used = parts.used(manifest, config, {"train": rest, "test": test}, images, labels)
         whole = Split(images, labels)
         cut = (whole.take(rows) for rows in (rest[train], rest[val], test))
-        return Splits(self._spec(images[rest], manifest), *cut, used)
+        return Splits(self._spec(Subset(images, rest), manifest), *cut, used)
 
     def _official(self, arrays: Arrays, manifest: dict, config: DataConfig) -> Splits:
         """The parts as they came. The validation part, if it came, is used whole, or for training with 0 of it."""
@@ -140,20 +140,22 @@ class Folder(Dataset):
         known = {part: Split(arrays[f"x_{part}"], np.asarray(arrays[f"y_{part}"])) for part in manifest["counts"]}
         images, labels = known["train"].inputs, known["train"].labels
         if "val" in known:
-            images = np.concatenate([images, known["val"].inputs])
+            images = Chain((images, known["val"].inputs))
             labels = np.concatenate([labels, known["val"].labels])
         both = Split(images, labels)
         if "val" in known and config.validation:
             train, val = np.split(np.arange(len(both)), [len(known["train"])])
+            train = parts.some(train, labels, config)
         else:
             train, val = parts.cut(labels, config, _fingerprints(images))
         checksums = {"sha256": digest(images, labels), "test_sha256": digest(arrays["x_test"], arrays["y_test"])}
         spec = self._spec(images, manifest)
         return Splits(spec, both.take(train), both.take(val), known["test"], manifest | checksums)
 
-    def _spec(self, images: np.ndarray, manifest: dict) -> Spec:
+    def _spec(self, images: Source, manifest: dict) -> Spec:
         mean, deviation = channel_statistics(images)
-        return Spec(self.kind, tuple(manifest["classes"]), images.shape[1:], tuple(mean), tuple(deviation))
+        shape = images[np.arange(0)].shape[1:]
+        return Spec(self.kind, tuple(manifest["classes"]), shape, tuple(mean), tuple(deviation))
 
 
 def find(path: Path) -> Files:
@@ -233,9 +235,10 @@ def _coloured(image: np.ndarray, grey: bool) -> np.ndarray:
     return np.repeat(image[..., None], 1 if grey else 3, axis=-1)
 
 
-def _fingerprints(images: np.ndarray) -> np.ndarray:
+def _fingerprints(images: Source) -> np.ndarray:
     """The same string for the same pixels."""
-    return np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in images], "<U64")
+    prints = (hashlib.sha256(image.tobytes()).hexdigest() for batch in batches(images) for image in batch)
+    return np.fromiter(prints, "<U64", len(images))
 
 
 DATASETS = (Folder(name="folder"),)

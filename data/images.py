@@ -10,7 +10,7 @@ import numpy as np
 from data import archives, parts
 from data.dataset import Dataset
 from data.errors import BadInput
-from data.spec import Arrays, DataConfig, Spec, Split, Splits
+from data.spec import Arrays, DataConfig, Source, Spec, Split, Splits, batches
 from data.store import digest
 
 
@@ -71,10 +71,15 @@ class ImageDataset(Dataset):
             raise BadInput(f"y_{split} has no example of {classes[missing[0]]}", origin, "give all classes")
         return labels.astype(np.uint8)
 
+    def restricted(self, arrays: Arrays, manifest: dict, names: tuple[str, ...]) -> tuple[Arrays, dict]:
+        """See :meth:`data.dataset.Dataset.restricted`; statistics and checksums are those of what is left."""
+        arrays, manifest = super().restricted(arrays, manifest, names)
+        return arrays, manifest | described(arrays, tuple(manifest["classes"]))
+
     def splits(self, arrays: Arrays, manifest: dict, config: DataConfig) -> Splits:
         """The official test set, and the training set with the validation part cut from it."""
         mean, deviation = tuple(manifest["mean"]), tuple(manifest["deviation"])
-        spec = Spec(self.kind, self.classes, self.shape, mean, deviation)
+        spec = Spec(self.kind, tuple(manifest["classes"]), self.shape, mean, deviation)
         official = Split(arrays["x_train"], np.asarray(arrays["y_train"]))
         train, val = parts.cut(official.labels, config)
         test = Split(arrays["x_test"], np.asarray(arrays["y_test"]))
@@ -95,12 +100,17 @@ def described(arrays: Arrays, classes: tuple[str, ...]) -> dict:
     }
 
 
-def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
+def channel_statistics(images: Source) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel on the scale 0 to 1, exact: counted, not summed in floats."""
     levels = np.arange(256) / 255
     mean, deviation = [], []
-    for channel in range(images.shape[-1]):
-        share = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., 0].size
+    for counts in sum(_levels(batch) for batch in batches(images)):
+        share = counts / counts.sum()
         mean.append(float(share @ levels))
         deviation.append(float(np.sqrt(share @ (levels - mean[-1]) ** 2)))
     return mean, deviation
+
+
+def _levels(images: np.ndarray) -> np.ndarray:
+    """How often each of the 256 levels stands in each channel, (C, 256)."""
+    return np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)])

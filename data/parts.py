@@ -3,7 +3,7 @@
 import numpy as np
 
 from data.errors import BadInput
-from data.spec import DataConfig
+from data.spec import DataConfig, Source, Subset
 from data.store import digest
 
 SPLIT_SEED = 0
@@ -34,12 +34,35 @@ def cut(labels: np.ndarray, config: DataConfig, groups: np.ndarray | None = None
         train, val = _stratified(rows, labels, count, SPLIT_SEED)
     else:
         train, val = by_groups(labels, groups, count / len(rows), SPLIT_SEED, config.name)
-    if config.limit not in (0, len(train)) and not classes <= config.limit <= len(train) - classes:
-        what = f"--data.limit {config.limit} does not fit {len(train)} training examples of {classes} classes"
-        raise BadInput(what, config.name, f"give {classes} to {len(train) - classes}, or 0 for all")
-    if config.limit not in (0, len(train)):
-        train = _stratified(train, labels[train], len(train) - config.limit, SPLIT_SEED)[0]
-    return train, val
+    return some(train, labels, config), val
+
+
+def some(rows: np.ndarray, labels: np.ndarray, config: DataConfig) -> np.ndarray:
+    """Of the rows for training those that ``config.limit`` or ``config.shots`` leaves, rising."""
+    if config.shots or config.draw:
+        return _few(rows, labels, config)
+    if config.limit in (0, len(rows)):
+        return rows
+    classes = len(np.unique(labels))
+    if not classes <= config.limit <= len(rows) - classes:
+        what = f"--data.limit {config.limit} does not fit {len(rows)} training examples of {classes} classes"
+        raise BadInput(what, config.name, f"give {classes} to {len(rows) - classes}, or 0 for all")
+    return _stratified(rows, labels[rows], len(rows) - config.limit, SPLIT_SEED)[0]
+
+
+def _few(rows: np.ndarray, labels: np.ndarray, config: DataConfig) -> np.ndarray:
+    """As many of the rows of each class as ``config.shots`` says, rising; more shots add to those of fewer."""
+    if config.limit:
+        raise BadInput("has --data.shots and --data.limit", config.name, "leave out one of them")
+    if config.draw < 0:
+        raise BadInput(f"{config.draw} is no seed", "--data.draw", "give 0 or more")
+    fewest = np.unique(labels[rows], return_counts=True)[1].min()
+    if not 1 <= config.shots <= fewest:
+        what = f"--data.shots {config.shots} does not fit {fewest} training examples of the rarest class"
+        raise BadInput(what, config.name, f"give 1 to {fewest}, or neither it nor --data.draw for all examples")
+    order = np.random.default_rng(config.draw).permutation(rows)
+    chosen = [order[labels[order] == label][: config.shots] for label in np.unique(labels[rows])]
+    return np.sort(np.concatenate(chosen))
 
 
 def by_groups(
@@ -61,13 +84,13 @@ def by_groups(
     return np.flatnonzero(~chosen[number]), np.flatnonzero(chosen[number])
 
 
-def used(manifest: dict, config: DataConfig, rows: dict[str, np.ndarray], x: np.ndarray, y: np.ndarray) -> dict:
+def used(manifest: dict, config: DataConfig, rows: dict[str, np.ndarray], x: Source, y: np.ndarray) -> dict:
     """The manifest of a dataset without an official test set, for the training and test rows that are used."""
     classes = len(manifest["classes"])
     return manifest | {
         "split": config.split,
-        "sha256": digest(x[rows["train"]], y[rows["train"]]),
-        "test_sha256": digest(x[rows["test"]], y[rows["test"]]),
+        "sha256": digest(Subset(x, rows["train"]), y[rows["train"]]),
+        "test_sha256": digest(Subset(x, rows["test"]), y[rows["test"]]),
         "counts": {part: np.bincount(y[found], minlength=classes).tolist() for part, found in rows.items()},
     }
 

@@ -1,5 +1,6 @@
 """What a dataset looks like to the rest of the code: its configuration, its description, its splits."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -8,9 +9,8 @@ import numpy as np
 PADDING, UNKNOWN, FIRST = 0, 1, 2
 """Ids of characters: what fills a short text up, one that no training text has, the vocabulary's first."""
 
-Arrays = dict[str, np.ndarray]
-"""x_train, y_train, x_test, y_test where there is an official test set, else x, y: images uint8 (N, H, W, C), texts
-str (N,); labels integers (N,)."""
+BATCH = 2**25
+"""Bytes of the examples that are looked at together, by what looks at all of them."""
 
 
 class Source(Protocol):
@@ -21,6 +21,11 @@ class Source(Protocol):
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """The examples of these rows as one batch, shape (len(rows), ...)."""
+
+
+Arrays = dict[str, Source]
+"""x_train, y_train, x_test, y_test where there is an official test set, else x, y: images uint8 (N, H, W, C), texts
+str (N,); labels, always an array, integers (N,)."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,12 @@ class DataConfig:
     """Part of the training set kept for validation: a fraction if below 1, else a count; 0 for none."""
     limit: int = 0
     """Train on this many examples only, drawn by class; 0 for all."""
+    shots: int = 0
+    """Train on this many examples of each class only; 0 for all. The validation part stays as large as it is."""
+    draw: int = 0
+    """Seed of which examples shots takes; of one seed, the fewer are among the more."""
+    classes: tuple[str, ...] = ()
+    """Only the examples of these classes, in every part; none named: of all. Spaces or commas between them."""
     path: str = ""
     """csv: a file of texts and labels; folder: a directory of images."""
     split: int = 0
@@ -94,6 +105,33 @@ class Subset:
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         return self.source[self.rows[rows]]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Several sources one after the other."""
+
+    sources: tuple[Source, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        none, start = self.sources[0][np.arange(0)], 0
+        found = np.empty((len(rows), *none.shape[1:]), none.dtype)
+        for source in self.sources:
+            here = (start <= rows) & (rows < start + len(source))
+            found[here] = source[rows[here] - start]
+            start += len(source)
+        return found
+
+
+def batches(source: Source) -> Iterator[np.ndarray]:
+    """All examples in their order, some at a time, so that their number costs no memory."""
+    size = source[np.arange(min(1, len(source)))].nbytes
+    count = max(1, BATCH // max(1, size))
+    for start in range(0, len(source), count):
+        yield source[np.arange(start, min(start + count, len(source)))]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from data import archives
 from data.dataset import Dataset, checksum
 from data.download import fetch
 from data.errors import BadInput, disk_fault, reason
-from data.spec import Arrays
+from data.spec import Arrays, Source, batches
 
 MANIFEST = {"name", "origin", "read", "version", "arrays", "classes"}
 """What every manifest holds and later stages read."""
@@ -98,12 +98,14 @@ def open_arrays(dataset: Dataset, source: str, manifest: dict) -> Arrays:
     return arrays
 
 
-def digest(*arrays: np.ndarray) -> str:
-    """SHA-256 over the types, shapes and bytes of arrays."""
+def digest(*sources: Source) -> str:
+    """SHA-256 over the types, shapes and bytes of arrays, or of what gives their rows."""
     sha = hashlib.sha256()
-    for array in arrays:
-        sha.update(f"{array.dtype.str} {array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).data)
+    for source in sources:
+        none = source[np.arange(0)]
+        sha.update(f"{none.dtype.str} {(len(source), *none.shape[1:])}".encode())
+        for batch in batches(source):
+            sha.update(np.ascontiguousarray(batch).data)
     return sha.hexdigest()
 
 

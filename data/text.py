@@ -153,7 +153,8 @@ class TextDataset(Dataset):
 
     def splits(self, arrays: Arrays, manifest: dict, config: DataConfig) -> Splits:
         """A test set by ``config.split``, and a validation part of the rest; no group stands in two of them."""
-        texts, labels = np.asarray(arrays["x"]), np.asarray(arrays["y"])
+        labels = np.asarray(arrays["y"])
+        texts = arrays["x"][np.arange(len(labels))]
         groups = np.array([self.group(text) for text in texts.tolist()])
         rest, test = parts.by_groups(labels, groups, parts.TEST, config.split, self.name)
         train, val = parts.cut(labels[rest], config, groups[rest])
