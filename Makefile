@@ -52,8 +52,9 @@ ui: setup
 	@$(MODULE) pipelines.ui "$$PORT"
 
 #: ingest-DATASET [FROM=path]   bring a dataset into data/cache, from its publisher or from a local copy
+#:   FROM=DIR ARGS="--size 96"  a folder of images (ingest-folder), with a contact sheet; --resize, --strict
 ingest-%: setup
-	@$(MODULE) pipelines.ingest "$*" $${FROM:+--from "$$FROM"}
+	@eval "$(MODULE) pipelines.ingest '$*' $${FROM:+--from \"\$$FROM\"} $$ARGS"
 
 #: augment-RECIPE [ARGS=...]    draw what the model will see: originals beside eight draws of each
 augment-%: setup

@@ -9,11 +9,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from data import store
 from data.dataset import Dataset
 from data.download import Unreachable
 from data.errors import BadInput
-from data.spec import DataConfig, Spec, Split, Splits
+from data.spec import DataConfig, Mapped, Spec, Split, Splits
 
 
 @cache
@@ -35,11 +37,18 @@ def find(name: str) -> Dataset:
     return datasets()[name]
 
 
-def ingest(name: str, path: Path | None = None) -> dict:
-    """Bring a dataset into the cache, from a local copy if a path is given; returns its manifest."""
+def ingest(name: str, path: Path | None = None, **options: object) -> dict:
+    """Bring a dataset into the cache, from a local copy if a path is given; returns its manifest.
+
+    Args:
+        name: the dataset's.
+        path: the local copy.
+        options: fields of DataConfig.
+    """
     dataset = find(name)
-    if "path" in dataset.choices:
-        dataset = dataset.configured(DataConfig(name, path=str(path or "")))
+    own = {"path": str(path or "")} if "path" in dataset.choices else {}
+    dataset = dataset.configured(DataConfig(name, **own, **options))
+    if dataset.path:
         return store.ingest(dataset, "local", dataset.path)
     if dataset.draw:
         if path is not None:
@@ -53,6 +62,16 @@ def ingest(name: str, path: Path | None = None) -> dict:
         raise BadInput(f"can't be fetched ({error})", dataset.remotes[0].url, "give a copy by FROM=path") from None
 
 
+def examples(manifest: dict, config: DataConfig, count: int) -> tuple[Path, dict[str, np.ndarray]]:
+    """Where a folder that was ingested lies in the cache, and its first so many images of each class, as cached."""
+    dataset = find(config.name).configured(config)
+    arrays = store.open_arrays(dataset, "local", manifest)
+    ending = "" if "x" in arrays else "_train"
+    images, labels = arrays[f"x{ending}"], arrays[f"y{ending}"]
+    found = {name: images[np.flatnonzero(labels == number)[:count]] for number, name in enumerate(manifest["classes"])}
+    return store.folder(dataset, "local"), found
+
+
 def load(config: DataConfig) -> Splits:
     """Splits of the dataset that the configuration asks for, or of its embedded stand-in.
 
@@ -61,7 +80,8 @@ def load(config: DataConfig) -> Splits:
 
     """
     dataset, source, manifest, notice = _resolve(config)
-    arrays = store.open_arrays(dataset, source, manifest)
+    found = store.open_arrays(dataset, source, manifest)
+    arrays = {key: Mapped(array) if array.ndim > 1 else array for key, array in found.items()}
     if config.classes:
         arrays, manifest = dataset.restricted(arrays, manifest, config.classes)
     return replace(dataset.splits(arrays, manifest, config), notice=notice)

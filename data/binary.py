@@ -6,6 +6,7 @@ order. Thresholding at one half would take the noise away and give lower numbers
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -21,9 +22,9 @@ BLOCK = 1_000
 class BinaryDataset(ImageDataset):
     """Another dataset's images with pixels 0 and 255 only."""
 
-    def arrange(self, raw: Arrays, origin: str) -> tuple[Arrays, dict]:
+    def arrange(self, raw: Arrays, origin: str, aside: Path) -> tuple[Arrays, dict]:
         """See :meth:`data.images.ImageDataset.arrange`; then draw."""
-        arrays, _ = super().arrange(raw, origin)
+        arrays, _ = super().arrange(raw, origin, aside)
         generator = np.random.default_rng(0)
         drawn = {key: _drawn(arrays[key], generator) for key in ("x_train", "x_test")}
         arrays |= drawn

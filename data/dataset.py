@@ -12,6 +12,9 @@ import numpy as np
 from data.errors import BadInput
 from data.spec import Arrays, DataConfig, Remote, Splits, Subset
 
+PARTICULAR = {"path", "split", "fold", "size", "resize", "strict"}
+"""Fields of DataConfig that are of use to some datasets only."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -19,7 +22,7 @@ class Dataset:
 
     kind: ClassVar[str] = ""
     choices: ClassVar[frozenset[str]] = frozenset()
-    """Which of DataConfig's path, split, fold and size it heeds."""
+    """Which of the PARTICULAR options it heeds."""
     peculiarity: ClassVar[str] = ""
     """Why it can't heed the others."""
     described: ClassVar[frozenset[str]] = frozenset()
@@ -55,7 +58,7 @@ class Dataset:
             BadInput: the configuration asks for what the dataset can't heed, or names no path where there must be one.
         """
         for option in fields(DataConfig):
-            can_be_heeded = option.name not in ("path", "split", "fold", "size") or option.name in self.choices
+            can_be_heeded = option.name not in PARTICULAR or option.name in self.choices
             if not can_be_heeded and getattr(config, option.name) != option.default:
                 what = f"is of no use to {self.name}, {self.peculiarity}"
                 raise BadInput(what, f"--data.{option.name}", "leave it out")
@@ -83,8 +86,13 @@ class Dataset:
             files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
         return {file.name: checksum(file) for file in files}
 
-    def arrange(self, raw: object, origin: str) -> tuple[Arrays, dict]:
+    def arrange(self, raw: object, origin: str, aside: Path) -> tuple[Arrays, dict]:
         """Bring what was read into arrays; returns them and what the manifest says of them (``described``).
+
+        Args:
+            raw: what ``take``, ``read`` or ``draw`` gave.
+            origin: where it is from.
+            aside: a folder of the cache for arrays that don't fit into memory, ``KEY.npy``.
 
         Raises:
             BadInput: it is not this dataset.
@@ -108,13 +116,17 @@ class Dataset:
         numbers = np.array([number for number, name in enumerate(known) if name in wanted])
         chosen, counts = {}, {}
         for key, labels in [(key, labels) for key, labels in arrays.items() if key[0] == "y"]:
-            ending, part = key[1:], key[2:] or "all"
+            part = key.partition("_")[2]
             rows = np.flatnonzero(np.isin(labels, numbers))
             if not len(rows):
                 raise BadInput(f"leaves no example of {self.name}'s {part} part", "--data.classes", "name others")
-            chosen[f"x{ending}"] = Subset(arrays[f"x{ending}"], rows)
+            chosen |= {
+                other: source[rows] if isinstance(source, np.ndarray) else Subset(source, rows)
+                for other, source in arrays.items()
+                if other.partition("_")[2] == part
+            }
             chosen[key] = np.searchsorted(numbers, labels[rows]).astype(labels.dtype)
-            counts[part] = np.bincount(chosen[key], minlength=len(numbers)).tolist()
+            counts[part or "all"] = np.bincount(chosen[key], minlength=len(numbers)).tolist()
         return chosen, manifest | {"classes": [known[number] for number in numbers], "counts": counts}
 
     def splits(self, arrays: Arrays, manifest: dict, config: DataConfig) -> Splits:

@@ -38,7 +38,7 @@ class ImageDataset(Dataset):
         """See :meth:`data.dataset.Dataset.checksums`; none for a folder of PNG files, whose arrays have one."""
         return {} if (path / "train").is_dir() else super().checksums(path)
 
-    def arrange(self, raw: Arrays, origin: str) -> tuple[Arrays, dict]:
+    def arrange(self, raw: Arrays, origin: str, aside: Path) -> tuple[Arrays, dict]:
         """Bring shapes and types into our form where nothing is lost by it; refuse everything else."""
         arrays = {}
         for split in ("train", "test"):

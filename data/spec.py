@@ -1,5 +1,6 @@
 """What a dataset looks like to the rest of the code: its configuration, its description, its splits."""
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -55,6 +56,10 @@ class DataConfig:
     """Texts: letters without their marks."""
     size: int = 64
     """folder: side in pixels that images are brought to."""
+    resize: Literal["crop", "pad", "stretch"] = "crop"
+    """folder: how images become square: their middle, all of them beside black, or out of proportion."""
+    strict: bool = False
+    """folder: refuse it if files can't be read, or if an image stands in two parts."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,21 @@ class Subset:
 
 
 @dataclass(frozen=True)
+class Mapped:
+    """An array in a file. What was read is let go of, so that memory stays what it is however large the file."""
+
+    array: np.memmap
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        found = self.array[rows]
+        self.array.base.madvise(mmap.MADV_DONTNEED)
+        return found
+
+
+@dataclass(frozen=True)
 class Chain:
     """Several sources one after the other."""
 
@@ -128,6 +148,7 @@ class Chain:
 
 def batches(source: Source) -> Iterator[np.ndarray]:
     """All examples in their order, some at a time, so that their number costs no memory."""
+    source = Mapped(source) if isinstance(source, np.memmap) else source
     size = source[np.arange(min(1, len(source)))].nbytes
     count = max(1, BATCH // max(1, size))
     for start in range(0, len(source), count):
@@ -162,6 +183,8 @@ class Splits:
     """The official test set, untouched; where there is none, what ``DataConfig.split`` cuts."""
     manifest: dict = field(default_factory=dict)
     """Where the arrays come from and their checksums; see :mod:`data.store`."""
+    remarks: tuple[str, ...] = ()
+    """Faults of the user's own data that do not keep them from being used."""
     notice: str = ""
     """Set when an embedded dataset stands in for the one asked for; printed first and shown on every figure."""
 

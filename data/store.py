@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,14 +48,14 @@ def ingest(dataset: Dataset, source: str, path: Path | None = None) -> dict:
 
     """
     place = folder(dataset, source)
-    with _writing(place):
+    with _writing(place) as aside:
         raw, origin, checksums = _read(dataset, source, path, place)
-        arrays, described = dataset.arrange(raw, origin)
+        arrays, described = dataset.arrange(raw, origin, aside)
         manifest = _describe(dataset, source, origin, checksums, arrays) | described
         known = read_manifest(dataset, source)
         if known and {**known, "ingested": manifest["ingested"]} == manifest and _intact(place, manifest):
             return known
-        _write(place, manifest, arrays)
+        _write(place, aside, manifest, arrays)
         return manifest
 
 
@@ -70,6 +70,8 @@ def read_manifest(dataset: Dataset, source: str) -> dict | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
+        if dataset.path:  # the user's own data are read again
+            return None
         raise BadInput(f"can't be read ({reason(error)})", path, "remove it and ingest again") from None
 
 
@@ -98,6 +100,27 @@ def open_arrays(dataset: Dataset, source: str, manifest: dict) -> Arrays:
     return arrays
 
 
+@contextmanager
+def growing(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write a file of an array uint8 (N, *shape) by a function that adds one row; N is known at the end."""
+    count = 0
+
+    def add(row: np.ndarray) -> None:
+        nonlocal count
+        count += 1
+        file.write(row.tobytes())
+
+    def write_header() -> None:  # which NumPy makes as long for any N
+        described = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+        np.lib.format.write_array_header_1_0(file, described)
+
+    with path.open("wb") as file:
+        write_header()
+        yield add
+        file.seek(0)
+        write_header()
+
+
 def digest(*sources: Source) -> str:
     """SHA-256 over the types, shapes and bytes of arrays, or of what gives their rows."""
     sha = hashlib.sha256()
@@ -110,14 +133,23 @@ def digest(*sources: Source) -> str:
 
 
 @contextmanager
-def _writing(place: Path) -> Iterator[None]:
-    """Hold the lock of a place; a full disk or a folder that may not be written becomes one line."""
+def _writing(place: Path) -> Iterator[Path]:
+    """Hold the lock of a place, with an empty folder in it to write aside.
+
+    A full disk or a folder that may not be written becomes one line.
+    """
     from filelock import FileLock
 
+    aside = place / "writing"
     try:
         place.mkdir(parents=True, exist_ok=True)
         with FileLock(place / "lock"):
-            yield
+            shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed; the lock says that none is alive
+            aside.mkdir()
+            try:
+                yield aside
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         what = f"can't be written ({disk_fault(error) or error.strerror or reason(error)})"
         do = "free space or permissions, or set DATA_CACHE to another folder"
@@ -169,30 +201,27 @@ def _intact(place: Path, manifest: dict) -> bool:
         return False
 
 
-def _write(place: Path, manifest: dict, arrays: Arrays) -> None:
+def _write(place: Path, aside: Path, manifest: dict, arrays: Arrays) -> None:
     """Write a version aside, sync it, rename it into place, then switch the manifest over to it."""
-    aside = place / "writing"
-    shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed; the lock says that none is alive
-    aside.mkdir()
-    try:
-        target = place / manifest["version"]
-        if not _intact(place, manifest):  # else only its origin is new, and what others may be reading stays
-            for key, array in arrays.items():
-                with (aside / f"{key}.npy").open("wb") as file:
+    target = place / manifest["version"]
+    if not _intact(place, manifest):  # else only its origin is new, and what others may be reading stays
+        for key, array in arrays.items():
+            path = aside / f"{key}.npy"
+            if not path.exists():  # else its dataset has written it
+                with path.open("wb") as file:
                     np.save(file, array)
-                    _sync(file)
-            shutil.rmtree(target, ignore_errors=True)
-            aside.rename(target)
-        draft = place / "manifest.json.new"
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(manifest, file, indent=1)
-            _sync(file)
-        draft.rename(place / "manifest.json")
-        for superseded in place.iterdir():
-            if superseded.is_dir() and superseded != target:
-                shutil.rmtree(superseded)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+            with path.open("r+b") as file:
+                _sync(file)
+        shutil.rmtree(target, ignore_errors=True)
+        aside.rename(target)
+    draft = place / "manifest.json.new"
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=1)
+        _sync(file)
+    draft.rename(place / "manifest.json")
+    for superseded in place.iterdir():
+        if superseded.is_dir() and superseded != target:
+            shutil.rmtree(superseded)
 
 
 def _sync(file: object) -> None:

@@ -123,7 +123,7 @@ class TextDataset(Dataset):
     group: Callable[[str], str] = plain
     """Texts of the same group are never divided between training, validation and test."""
 
-    def arrange(self, raw: Iterable[tuple[str, str]], origin: str) -> tuple[Arrays, dict]:
+    def arrange(self, raw: Iterable[tuple[str, str]], origin: str, aside: Path) -> tuple[Arrays, dict]:
         """Distinct pairs of text and class in the order of their first occurrence, and how many there were."""
         lines = [(normalize(text), label) for text, label in raw]
         full = [line for line in lines if line[0]]
@@ -153,8 +153,7 @@ class TextDataset(Dataset):
 
     def splits(self, arrays: Arrays, manifest: dict, config: DataConfig) -> Splits:
         """A test set by ``config.split``, and a validation part of the rest; no group stands in two of them."""
-        labels = np.asarray(arrays["y"])
-        texts = arrays["x"][np.arange(len(labels))]
+        texts, labels = np.asarray(arrays["x"]), np.asarray(arrays["y"])
         groups = np.array([self.group(text) for text in texts.tolist()])
         rest, test = parts.by_groups(labels, groups, parts.TEST, config.split, self.name)
         train, val = parts.cut(labels[rest], config, groups[rest])

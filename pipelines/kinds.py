@@ -45,8 +45,9 @@ class Images:
         return keras.Model(pixels, network(x), name=f"{network.name}_on_raw_pixels")
 
     def serving(self) -> dict[str, object]:
-        """Pixels of this shape."""
-        return {"input": "images", "shape": list(self.spec.shape), "classes": list(self.spec.classes)}
+        """Pixels of this shape, and how those of a file get it."""
+        resize = self.recipe.data.resize
+        return {"input": "images", "shape": list(self.spec.shape), "resize": resize, "classes": list(self.spec.classes)}
 
 
 class Texts:

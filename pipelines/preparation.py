@@ -55,6 +55,8 @@ def load(recipe: Recipe, wanted: str, console: Console) -> Splits:
         do = f"ingest the data whose sha256 is {wanted[:16]}..."
         raise BadInput(what, f"data of sha256 {manifest['sha256'][:16]}...", do)
     reports.warn_of_stand_in(splits.notice, console)
+    for remark in splits.remarks:
+        console.print(f"{splits.name}: {remark}", soft_wrap=True)
     return splits
 
 

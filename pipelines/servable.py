@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data import text
+from data import pictures, text
 from data.errors import BadInput, reason
 from data.spec import Spec
 
@@ -30,7 +30,7 @@ def save(folder: Path, network: object, description: dict) -> None:
         folder: where to.
         network: float32 ``keras.Model``, raw inputs, or numbers of characters, to raw outputs.
         description: ``input``, one of :data:`INPUTS`; ``output``, one of :data:`OUTPUTS`; ``classes``; and what the
-            input needs: ``shape``, or ``vocabulary``, ``fold``, ``longest``.
+            input needs: ``shape`` and ``resize``, or ``vocabulary``, ``fold``, ``longest``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network.save(folder / "model.keras")
@@ -96,6 +96,7 @@ class ImageInput:
 
     def __init__(self, description: dict) -> None:
         self.shape = tuple(description["shape"])
+        self.resize = description.get("resize", "crop")  # which was once the only way
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Pixels, uint8 (N, H, W, C)."""
@@ -109,16 +110,11 @@ class ImageInput:
 
     def _decode(self, text: str) -> np.ndarray:
         """An image file, by its path or its bytes in base64, as pixels of the model's size."""
-        from PIL import Image
-
-        height, width, channels = self.shape
         try:
-            source = Path(text) if len(text) < 4096 and Path(text).is_file() else _from_base64(text)
-            with Image.open(source) as image:
-                ready = image.convert("L" if channels == 1 else "RGB").resize((width, height))
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            source = text if len(text) < 4096 and Path(text).is_file() else _from_base64(text)
+            return pictures.pixels(source, self.shape, self.resize)
+        except (OSError, ValueError) as error:
             raise BadInput(f"is no image ({reason(error)})", text[:60], "give a path or base64 of a file") from None
-        return np.asarray(ready, np.uint8).reshape(self.shape)
 
 
 class TextInput:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from data.errors import BadInput
+from data.spec import batches
 from pipelines.augmentation import Moment, scaled
 from pipelines.kinds import Images, Texts
 
@@ -158,11 +159,12 @@ class Classification(Classifying, Images):
         from pipelines.reports import classification
 
         test = self.splits.test
-        images = np.asarray(test.inputs[np.arange(len(test))])
-        found = classification.report(model.predict(images), test, self.spec, self.splits.notice)
+        probabilities = np.concatenate([model.predict(images) for images in batches(test.inputs)])
+        found = classification.report(probabilities, test, self.spec, self.splits.notice)
         if averaged:
             mirrored = self.augmentation.flip != "none"
-            classification.add_averaged(found, views.predict_averaged(model, images, mirrored), test.labels)
+            means = [views.predict_averaged(model, images, mirrored) for images in batches(test.inputs)]
+            classification.add_averaged(found, np.concatenate(means), test.labels)
         return found
 
 

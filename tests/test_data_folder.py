@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 import data
-from data import DataConfig, folder
+from data import DataConfig, decoding
 from data.errors import BadInput
 
 GENERATOR = np.random.default_rng(0)
@@ -173,11 +173,11 @@ def test_unreadable_files_are_left_out_and_named(pets):
     (pets / "cat" / "empty.png").touch()
     content = (pets / "dog" / "00.png").read_bytes()
     (pets / "dog" / "half.png").write_bytes(content[: len(content) // 2])
-    Image.fromarray(np.zeros((8, 8), np.uint16)).save(pets / "dog" / "deep.png")
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(pets / "dog" / "deep.tif")
     facts = loaded(pets).manifest["facts"]
     assert (facts["images"], facts["files left out"]) == (50, 4)
     named = " ".join(value for key, value in facts.items() if key.startswith("left out"))
-    for name in ("text.jpg", "empty.png", "half.png", "deep.png"):
+    for name in ("text.jpg", "empty.png", "half.png", "deep.tif"):
         assert name in named
 
 
@@ -200,7 +200,7 @@ def test_image_of_too_many_pixels_is_left_out(pets, monkeypatch):
 def test_unchanged_folder_is_not_read_again_and_a_changed_one_is(pets, monkeypatch):
     first = loaded(pets)
     with monkeypatch.context() as patch:
-        patch.setattr(folder, "_square", None)
+        patch.setattr(decoding, "write", None)
         assert loaded(pets).manifest == first.manifest
     noise().save(pets / "cat" / "00.png")
     assert loaded(pets).manifest["version"] != first.manifest["version"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -142,4 +142,18 @@ def augmentations(originals: np.ndarray, draws: np.ndarray, names: Sequence[str]
         line[0].set_title(name, fontsize=7)
         for axes, image in zip(line[1:], drawn, strict=True):
             show(axes, image)
+    return figure
+
+
+def contact_sheet(examples: Mapping[str, np.ndarray], counts: Sequence[int]) -> Figure:
+    """A line of images uint8 (N, H, W, C) for each class, below its name and its number of images."""
+    longest = max(map(len, examples.values()))
+    figure = new(1.1 * longest, 1.35 * len(examples), "")
+    lines = figure.subplots(len(examples), 1, squeeze=False)[:, 0]
+    for axes, (name, images), count in zip(lines, examples.items(), counts, strict=True):
+        line = np.full((longest, *images.shape[1:]), 255, np.uint8)
+        line[: len(images)] = images
+        apart = np.pad(line, ((0, 0), (0, 0), (0, 2), (0, 0)), constant_values=255)
+        show(axes, np.concatenate(apart, axis=1))
+        axes.set_title(f"{name}: {count:,}", fontsize=8, loc="left")
     return figure

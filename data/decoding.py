@@ -1,0 +1,86 @@
+"""Many image files become one array: by all processors, written piece by piece, so that no number takes memory."""
+
+import hashlib
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from data import pictures
+from data.store import growing
+
+MANY = 1_000
+"""Files from which on a bar shows how far the work is."""
+
+AHEAD = 2**25
+"""Bytes of the decoded images that wait to be written."""
+
+
+def survey(files: list[str]) -> tuple[bool, dict[str, str]]:
+    """Whether all images are grey; and their sizes and modes in words. Their pixels are not read."""
+    looks = [one for one in _each(pictures.look, files, MANY, "looking at") if one]
+    if not looks:
+        return False, {}
+    areas = sorted((width * height, f"{width} x {height}") for width, height, *_ in looks)
+    smallest, median, largest = (areas[place][1] for place in (0, len(areas) // 2, -1))
+    modes = Counter(mode for *_, mode, _ in looks).most_common()
+    return all(grey for *_, grey in looks), {
+        "sizes, width x height": f"{smallest} to {largest}, median {median}",
+        "modes": ", ".join(f"{mode} {count:,}" for mode, count in modes),
+    }
+
+
+def write(
+    files: list[str], path: Path, shape: tuple[int, int, int], resize: str
+) -> tuple[list[int], np.ndarray, list[str]]:
+    """Write the pixels of image files as one array uint8 (N, H, W, C).
+
+    Args:
+        files: their paths.
+        path: of the array.
+        shape: of an image, (H, W, C).
+        resize: see :func:`data.pictures.pixels`.
+
+    Returns:
+        The N files that could be read, by their numbers; a SHA-256 of each one's pixels, S32 (N,); and why the others
+        could not.
+    """
+
+    def read(file: str) -> np.ndarray | str:
+        try:
+            return pictures.pixels(file, shape, resize)
+        except ValueError as error:
+            return f"{file}: {error}"
+
+    good, prints, faults = [], bytearray(), []
+    with growing(path, shape) as add:
+        for number, found in enumerate(_each(read, files, max(1, AHEAD // int(np.prod(shape))), "decoding")):
+            if isinstance(found, str):
+                faults.append(found)
+                continue
+            add(found)
+            good.append(number)
+            prints += hashlib.sha256(found).digest()
+    return good, np.frombuffer(bytes(prints), "S32"), faults
+
+
+def _each(act: Callable[[str], object], files: list[str], ahead: int, doing: str) -> Iterator[object]:
+    """What comes of each file, in their order; no more results than ``ahead`` wait to be taken."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        Progress(*columns, transient=True, disable=len(files) < MANY) as progress,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # Pillow remarks on much that it then reads
+        bar = progress.add_task(f"{doing} files", total=len(files))
+        for start in range(0, len(files), ahead):
+            found = list(pool.map(act, files[start : start + ahead]))
+            yield from found
+            progress.advance(bar, len(found))
