@@ -6,7 +6,7 @@ becomes of each.
 
 The files are decoded once and their pixels cached on disk, from where training maps them. Decoding in each epoch would
 save the disk (ImageNet at 224 pixels: 193 GB, and 140 GB of JPEG), but of photographs of 500x375 pixels a core decodes
-420 a second to 224 pixels and 960 to 64, and reads 94,000 of 64 from the cache, which has a checksum, too.
+420 a second to 224 pixels and 950 to 64, and reads 94,000 of 64 from the cache, which has a checksum, too.
 """
 
 import shutil

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SPARE = 2
-"""A JPEG file is decoded to this many times the wanted side or more, not in full: of 500x375 to 64 pixels 960 instead
-of 540 images/s. Pillow's own thumbnails spare as much."""
+"""A JPEG file is decoded to this many times the wanted side or more, not in full."""
+
+LEAST = 4
+"""Nor to less than this part of its sides. Of 800x600 pixels cut to 64, decoding in full takes 4.9 ms, to a quarter 1.2
+ms, and its mean error grows from 0.2 to 0.3 levels; an eighth takes 1.0 ms, with an error of 3 to 12 levels."""
 
 
 def look(file: str) -> tuple[int, int, str, bool] | None:
@@ -48,7 +51,7 @@ def pixels(source: str | Path | BinaryIO, shape: tuple[int, int, int], resize: s
     height, width, channels = shape
     try:
         with Image.open(source) as image:
-            image.draft(None, (SPARE * max(height, width),) * 2)
+            image.draft(None, tuple(max(SPARE * max(height, width), -(-side // LEAST)) for side in image.size))
             ready = _fitted(_plain(image, channels), width, height, resize)
     except UnidentifiedImageError:
         raise ValueError("in no known format") from None

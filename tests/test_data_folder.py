@@ -1,10 +1,20 @@
+import base64
+import json
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import data
-from data import DataConfig, decoding
+from data import DataConfig, decoding, pictures, spec, store
 from data.errors import BadInput
+from models.dense import MultilayerPerceptron
+from pipelines import ingest, preparation, reports, servable, tasks
+from pipelines.settings import Recipe
 
 GENERATOR = np.random.default_rng(0)
 
@@ -31,13 +41,13 @@ def images(split):
     return np.asarray(split.inputs[np.arange(len(split))])
 
 
-def single(path, image, name="0.png", size=4, **options):
+def single(path, image, name="0.png", size=4, resize="crop", **options):
     """An image as it is stored; it lies twice in its folder, because one is too few."""
     for part in ("train", "test"):
         (path / part / "class").mkdir(parents=True)
         for number in range(2):
             image.save(path / part / "class" / f"{number}{name}", **options)
-    return images(loaded(path, size=size, validation=0).train)[0]
+    return images(loaded(path, size=size, resize=resize, validation=0).train)[0]
 
 
 def refused(path, **options):
@@ -154,10 +164,65 @@ def test_transparent_pixels_become_white(tmp_path):
     assert (single(tmp_path / "photos", image) == 255).all()
 
 
-@pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("L", 1), ("LA", 1), ("P", 3), ("RGB", 3), ("CMYK", 3)])
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("1", 1), ("L", 1), ("LA", 1), ("I;16", 1), ("P", 3), ("RGB", 3), ("CMYK", 3)]
+)
 def test_channels_by_mode(tmp_path, mode, channels):
     ending = ".jpg" if mode == "CMYK" else ".png"
     assert single(tmp_path / "photos", Image.new(mode, (8, 8)), ending).shape == (4, 4, channels)
+
+
+@pytest.mark.parametrize(("resize", "end", "beside"), [("crop", 200, 200), ("pad", 100, 0), ("stretch", 100, 200)])
+@pytest.mark.parametrize(("width", "height"), [(40, 20), (20, 40)])
+def test_resizing(tmp_path, resize, end, beside, width, height):
+    pixels = np.full((height, width), 100, np.uint8)
+    pixels[height // 2 - 10 : height // 2 + 10, width // 2 - 10 : width // 2 + 10] = 200
+    stored = single(tmp_path / "photos", Image.fromarray(pixels), size=8, resize=resize)[..., 0]
+    stored = np.rint(stored / 20) * 20  # bicubic filters overshoot
+    along, across = (stored[4], stored[:, 4]) if width > height else (stored[:, 4], stored[4])
+    assert (along[4], along[0], across[0]) == (200, end, beside)
+
+
+def test_images_of_extreme_proportions_are_read(tmp_path):
+    for resize in ("crop", "pad", "stretch"):
+        assert single(tmp_path / resize, Image.new("RGB", (300, 1), "red"), resize=resize).shape == (4, 4, 3)
+
+
+def test_sixteen_bits_of_grey_are_scaled_to_eight(tmp_path):
+    deep = Image.fromarray(np.full((8, 8), 0x10FF, np.uint16))
+    assert (single(tmp_path / "photos", deep) == 0x11).all()
+
+
+def test_of_an_animation_the_first_frame_is_taken(tmp_path):
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    stored = single(tmp_path / "photos", frames[0], ".gif", save_all=True, append_images=frames[1:])
+    assert (stored == (255, 0, 0)).all()
+
+
+def test_large_photographs_are_turned_and_cut_as_small_ones(tmp_path):
+    image = noise(6, 8).resize((800, 600), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    stored = single(tmp_path / "photos", image, ".jpg", size=16, exif=exif, quality=95)
+    middle = image.rotate(90, expand=True).crop((0, 100, 600, 700))
+    exact = np.asarray(middle.resize((16, 16), Image.Resampling.BICUBIC))
+    assert np.abs(stored.astype(int) - exact).mean() < 2
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+def test_recorded_model_reads_a_file_as_ingest_did(pets, tmp_path, resize):
+    path = tmp_path / "photo.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise(200, 300).save(path, exif=exif)
+    for number in range(2):
+        (pets / "cat" / f"a{number}.jpg").write_bytes(path.read_bytes())
+    splits = loaded(pets, resize=resize)
+    everything = [image.tobytes() for split in (splits.train, splits.val, splits.test) for image in images(split)]
+    task = tasks.bind(Recipe(DataConfig("folder", resize=resize), MultilayerPerceptron()), splits)
+    for given in (str(path), base64.b64encode(path.read_bytes()).decode()):
+        found = servable.ImageInput(task.serving())(np.array([given]))
+        assert everything.count(found[0].tobytes()) == 2
 
 
 def test_grey_images_among_coloured_ones_are_coloured(pets):
@@ -206,19 +271,133 @@ def test_unchanged_folder_is_not_read_again_and_a_changed_one_is(pets, monkeypat
     assert loaded(pets).manifest["version"] != first.manifest["version"]
 
 
+def test_strict_refuses_unreadable_files_ingested_or_not(pets):
+    loaded(pets)
+    for name in ("a", "b"):
+        (pets / "cat" / f"{name}.png").write_text("no image")
+    for _ in range(2):
+        text = refused(pets, strict=True)
+        assert "2 of 52 files" in text
+        assert f"{pets / 'cat' / 'a.png'}: in no known format" in text
+        assert loaded(pets).remarks == (text.partition(f"{pets}: ")[2].partition(";")[0],)
+
+
+def test_images_that_stand_in_two_parts_are_said_or_refused(tmp_path):
+    path = tmp_path / "pets"
+    for part, count in (("train", 5), ("val", 3), ("test", 4)):
+        fill(path / part, {"cat": count, "dog": count})
+    assert loaded(path).remarks == ()
+    Image.open(path / "train" / "cat" / "03.png").save(path / "test" / "cat" / "copy.bmp")
+    Image.open(path / "val" / "dog" / "00.png").save(path / "train" / "dog" / "copy.png")
+    remarks = loaded(path).remarks
+    assert len(remarks) == 2
+    assert f"1, the first {path}/val/dog/00.png, as {path}/train/dog/copy.png" in remarks[0]
+    assert f"1, the first {path}/test/cat/copy.bmp, as {path}/train/cat/03.png" in remarks[1]
+    assert remarks[0] in refused(path, strict=True)
+
+
+def test_faults_are_said_before_training(pets, capsys):
+    (pets / "cat" / "text.jpg").write_text("no image")
+    recipe = Recipe(DataConfig("folder", path=str(pets), size=8), MultilayerPerceptron())
+    preparation.load(recipe, "", reports.console())
+    assert "folder-pets: 1 of 51 files can't be read, the first:" in capsys.readouterr().out
+
+
+def test_ingest_that_is_interrupted_leaves_nothing(pets, monkeypatch):
+    def interrupt(*arguments):
+        if list((pets.parent / "cache").glob("*/local/writing/x.npy")):
+            raise KeyboardInterrupt
+        return np.zeros((16, 16, 3), np.uint8)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "pixels", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            loaded(pets)
+    assert {file.name for file in (pets.parent / "cache").glob("*/local/*")} == {"lock"}
+    assert len(np.unique(images(loaded(pets).train), axis=0)) == 36
+
+
+def test_manifest_of_another_version_is_made_anew(pets):
+    first = loaded(pets).manifest
+    path = next((pets.parent / "cache").glob("*/local/manifest.json"))
+    for content in ("{", json.dumps({key: value for key, value in first.items() if key != "faults"})):
+        path.write_text(content)
+        assert loaded(pets).manifest | {"ingested": ""} == first | {"ingested": ""}
+
+
+def test_a_copy_that_keeps_its_size_and_time_is_noticed(pets):
+    first = loaded(pets)
+    file, other = pets / "cat" / "00.png", pets / "dog" / "00.png"
+    size = max(file.stat().st_size, other.stat().st_size)
+    content = [path.read_bytes().ljust(size, b"\0") for path in (file, other)]
+    for path, bytes_ in zip((file, other), content, strict=True):
+        path.write_bytes(bytes_)
+        os.utime(path, (1e9, 1e9))
+    first = loaded(pets)
+    file.write_bytes(content[1])
+    os.utime(file, (1e9, 1e9))
+    assert loaded(pets).manifest["version"] != first.manifest["version"]
+
+
+def test_no_space_for_the_pixels_is_said_before_decoding(pets, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000))
+    monkeypatch.setattr(decoding, "write", None)
+    text = refused(pets, size=1024)
+    assert "50 images of 1024 pixels take 0.2 GB" in text
+
+
+def test_in_small_pieces_all_is_the_same(pets, monkeypatch, tmp_path):
+    whole = loaded(pets)
+    monkeypatch.setattr(decoding, "AHEAD", 4_000)
+    monkeypatch.setattr(spec, "BATCH", 4_000)
+    monkeypatch.setenv("DATA_CACHE", str(tmp_path / "another"))
+    pieces = loaded(pets)
+    assert pieces.manifest | {"ingested": ""} == whole.manifest | {"ingested": ""}
+    assert pieces.spec == whole.spec
+    assert np.array_equal(images(pieces.train), images(whole.train))
+
+
+def test_only_a_piece_of_the_pixels_is_in_memory(tmp_path):
+    path, count = tmp_path / "x.npy", 1_000
+    with store.growing(path, (64, 64, 3)) as add:
+        for number in range(count):
+            add(np.full((64, 64, 3), number % 256, np.uint8))
+    mapped = spec.Mapped(np.load(path, mmap_mode="r"))
+    assert len(mapped) == count
+
+    def resident():
+        """Bytes of the map that are in this process' memory."""
+        lines = Path("/proc/self/smaps").read_text().split(str(path))[1].splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Rss:"))
+
+    for number, batch in enumerate(spec.batches(mapped)):
+        assert batch[0, 0, 0, 0] == number * len(batch) % 256
+        assert resident() == 0
+    assert mapped.array[:].max() == 255
+    assert resident() > 10 * 2**20
+
+
 def test_sizes_are_kept_apart(pets):
     assert loaded(pets, size=8).spec.shape == (8, 8, 3)
     assert loaded(pets, size=16).spec.shape == (16, 16, 3)
 
 
 def test_ingest_takes_the_default_size(pets, run_stage):
-    from pipelines import ingest
-
     status, out, err = run_stage(ingest, "folder", "--from", pets)
     assert (status, err) == (0, "")
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in out.splitlines()]
     rows = dict(row for row in cells if len(row) == 2)
     assert (rows["cat"], rows["dog"], rows["side in pixels"]) == ("20", "30", "64")
+
+
+def test_contact_sheet_shows_the_first_classes(tmp_path, run_stage):
+    path = fill(tmp_path / "pets", {f"class{number:02}": 2 for number in range(25)})
+    status, out, err = run_stage(ingest, "folder", "--from", path, "--size", 8, "--resize", "pad")
+    assert (status, err) == (0, "")
+    place = next((tmp_path / "cache").glob("folder-pets-*-8-pad/local"))
+    assert f"contact sheet (the first 20 of 25 classes): {place / 'contact.png'}" in out
+    sheet = np.asarray(Image.open(place / "contact.png").convert("RGB"))
+    assert sheet.std() > 20
 
 
 def lay(path, kind):
