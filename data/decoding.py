@@ -16,21 +16,27 @@ from data.store import growing
 MANY = 1_000
 """Files from which on a bar shows how far the work is."""
 
-AHEAD = 2**25
-"""Bytes of the decoded images that wait to be written."""
+AHEAD = 2**23
+"""Bytes of the decoded images that wait to be written, or FEWEST images."""
+
+FEWEST = 16
 
 
 def survey(files: list[str]) -> tuple[bool, dict[str, str]]:
     """Whether all images are grey; and their sizes and modes in words. Their pixels are not read."""
-    looks = [one for one in _each(pictures.look, files, MANY, "looking at") if one]
-    if not looks:
+    sizes, modes, grey = Counter(), Counter(), True
+    for width, height, mode, is_grey in filter(None, _each(pictures.look, files, MANY, "looking at")):
+        sizes[width, height] += 1
+        modes[mode] += 1
+        grey = grey and is_grey
+    if not sizes:
         return False, {}
-    areas = sorted((width * height, f"{width} x {height}") for width, height, *_ in looks)
-    smallest, median, largest = (areas[place][1] for place in (0, len(areas) // 2, -1))
-    modes = Counter(mode for *_, mode, _ in looks).most_common()
-    return all(grey for *_, grey in looks), {
+    rising = sorted(sizes, key=np.prod)
+    median = rising[np.searchsorted(np.cumsum([sizes[size] for size in rising]), sizes.total() / 2)]
+    smallest, median, largest = (f"{width} x {height}" for width, height in (rising[0], median, rising[-1]))
+    return grey, {
         "sizes, width x height": f"{smallest} to {largest}, median {median}",
-        "modes": ", ".join(f"{mode} {count:,}" for mode, count in modes),
+        "modes": ", ".join(f"{mode} {count:,}" for mode, count in modes.most_common()),
     }
 
 
@@ -58,7 +64,7 @@ def write(
 
     good, prints, faults = [], bytearray(), []
     with growing(path, shape) as add:
-        for number, found in enumerate(_each(read, files, max(1, AHEAD // int(np.prod(shape))), "decoding")):
+        for number, found in enumerate(_each(read, files, max(FEWEST, AHEAD // int(np.prod(shape))), "decoding")):
             if isinstance(found, str):
                 faults.append(found)
                 continue

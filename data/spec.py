@@ -10,7 +10,7 @@ import numpy as np
 PADDING, UNKNOWN, FIRST = 0, 1, 2
 """Ids of characters: what fills a short text up, one that no training text has, the vocabulary's first."""
 
-BATCH = 2**25
+BATCH = 2**23
 """Bytes of the examples that are looked at together, by what looks at all of them."""
 
 

@@ -20,7 +20,10 @@ from data.errors import BadInput, reason
 from data.spec import Spec
 
 BATCH = 500
-"""Inputs that are computed together; bounds the memory."""
+"""Inputs that are computed together, at most; fewer where they are large."""
+
+VALUES = BATCH * 64 * 64 * 3
+"""Pixels times channels of these, at most."""
 
 
 def save(folder: Path, network: object, description: dict) -> None:
@@ -80,9 +83,10 @@ class Servable:
         inputs = self._read(np.asarray(getattr(model_input, "values", model_input)))
         if not len(inputs):
             return np.zeros((0, *self.network.output_shape[1:]), np.float32)
+        count = max(1, min(BATCH, VALUES // inputs[0].size))
         parts = [
-            keras.ops.convert_to_numpy(self.network.predict_on_batch(inputs[start : start + BATCH]))
-            for start in range(0, len(inputs), BATCH)
+            keras.ops.convert_to_numpy(self.network.predict_on_batch(inputs[start : start + count]))
+            for start in range(0, len(inputs), count)
         ]
         return self._finish(np.concatenate(parts))
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from data.errors import BadInput
-from data.spec import batches
 from pipelines.augmentation import Moment, scaled
 from pipelines.kinds import Images, Texts
 
@@ -156,14 +155,15 @@ class Classification(Classifying, Images):
     def report(self, model: Servable, averaged: bool) -> Report:
         """See :mod:`pipelines.reports.classification`."""
         from pipelines import views
-        from pipelines.reports import classification
+        from pipelines.reports import autoencoding, classification
 
         test = self.splits.test
-        probabilities = np.concatenate([model.predict(images) for images in batches(test.inputs)])
+        batches = autoencoding.batches(len(test))
+        probabilities = np.concatenate([model.predict(test.inputs[rows]) for rows in batches])
         found = classification.report(probabilities, test, self.spec, self.splits.notice)
         if averaged:
             mirrored = self.augmentation.flip != "none"
-            means = [views.predict_averaged(model, images, mirrored) for images in batches(test.inputs)]
+            means = [views.predict_averaged(model, test.inputs[rows], mirrored) for rows in batches]
             classification.add_averaged(found, np.concatenate(means), test.labels)
         return found
 

@@ -14,7 +14,9 @@ from data import DataConfig, decoding, pictures, spec, store
 from data.errors import BadInput
 from models.dense import MultilayerPerceptron
 from pipelines import ingest, preparation, reports, servable, tasks
+from pipelines.reports import autoencoding
 from pipelines.settings import Recipe
+from tests.conftest import make_splits
 
 GENERATOR = np.random.default_rng(0)
 
@@ -348,7 +350,8 @@ def test_no_space_for_the_pixels_is_said_before_decoding(pets, monkeypatch):
 
 def test_in_small_pieces_all_is_the_same(pets, monkeypatch, tmp_path):
     whole = loaded(pets)
-    monkeypatch.setattr(decoding, "AHEAD", 4_000)
+    monkeypatch.setattr(decoding, "AHEAD", 0)
+    monkeypatch.setattr(decoding, "FEWEST", 7)
     monkeypatch.setattr(spec, "BATCH", 4_000)
     monkeypatch.setenv("DATA_CACHE", str(tmp_path / "another"))
     pieces = loaded(pets)
@@ -370,11 +373,42 @@ def test_only_a_piece_of_the_pixels_is_in_memory(tmp_path):
         lines = Path("/proc/self/smaps").read_text().split(str(path))[1].splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Rss:"))
 
-    for number, batch in enumerate(spec.batches(mapped)):
-        assert batch[0, 0, 0, 0] == number * len(batch) % 256
+    seen = []
+    for batch in spec.batches(mapped):
+        seen += batch[:, 0, 0, 0].tolist()
         assert resident() == 0
+    assert seen == [number % 256 for number in range(count)]
     assert mapped.array[:].max() == 255
     assert resident() > 10 * 2**20
+
+
+def test_report_asks_for_some_of_the_test_set_at_a_time(monkeypatch):
+    splits = make_splits(count=200, shape=(8, 8, 1))
+    task = tasks.bind(Recipe(DataConfig("squares"), MultilayerPerceptron()), splits)
+    asked = []
+
+    def predict(given):
+        asked.append(len(given))
+        return np.eye(4, dtype=np.float32)[given[:, :4, :4].mean((1, 2, 3)).astype(int) % 4]
+
+    model = SimpleNamespace(predict=predict)
+    whole = task.report(model, averaged=False)
+    monkeypatch.setattr(autoencoding, "BATCH", 15)
+    pieces = task.report(model, averaged=True)
+    assert asked[0] == 40
+    assert max(asked[1:]) == 15
+    assert whole.predictions.equals(pieces.predictions)
+    assert "tta_accuracy" in pieces.metrics
+
+
+def test_sizes_that_were_found_are_told(tmp_path):
+    path = fill(tmp_path / "pets", {"cat": 3, "dog": 2})
+    noise(50, 10).save(path / "dog" / "tall.png")
+    noise(5, 5, 1).save(path / "dog" / "small.png")
+    (path / "dog" / "text.png").write_text("no image")
+    facts = data.ingest("folder", path)["facts"]
+    assert facts["sizes, width x height"] == "5 x 5 to 30 x 20, median 30 x 20"
+    assert facts["modes"] == "RGB 6, L 1"
 
 
 def test_sizes_are_kept_apart(pets):
