@@ -19,9 +19,9 @@ from data.errors import BadInput
 from pipelines import command
 
 if TYPE_CHECKING:
-    import numpy as np
     from rich.console import Console
 
+    from data.spec import Source
     from pipelines.comparing.page import Page
     from pipelines.comparing.pairs import Pair
     from pipelines.comparing.sides import Side
@@ -91,10 +91,8 @@ def _notice(compared: Sequence[Side]) -> str:
     return asked and f"STAND-IN DATA: {used} instead of {asked}. These results say nothing about {asked}."
 
 
-def _inputs(side: Side, known: dict) -> tuple[np.ndarray | None, list[str]]:
+def _inputs(side: Side, known: dict) -> tuple[Source | None, list[str]]:
     """The test inputs, or why they are not shown."""
-    import numpy as np
-
     import data
 
     try:
@@ -104,7 +102,7 @@ def _inputs(side: Side, known: dict) -> tuple[np.ndarray | None, list[str]]:
             raise BadInput(what, splits.name, f"ingest the same data: {known['origin']}")
     except (BadInput, TypeError) as error:  # TypeError: another version of the code recorded other fields
         return None, [f"The inputs themselves can't be shown: {error}."]
-    return splits.test.inputs[np.arange(len(splits.test))], []
+    return splits.test.inputs, []
 
 
 def _show(page: Page, console: Console) -> None:

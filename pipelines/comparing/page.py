@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from data.spec import Source
 from pipelines.comparing import figures, pairs, words
 from pipelines.comparing.pairs import Pair
 from pipelines.comparing.sides import Side
@@ -135,7 +136,7 @@ def overview(sides: Sequence[Side], notice: str) -> list[Picture]:
     return [Picture(*one) for one in found if one[-1] is not None]
 
 
-def section(pair: Pair, classes: Sequence[str], inputs: np.ndarray | None, notice: str) -> Section:
+def section(pair: Pair, classes: Sequence[str], inputs: Source | None, notice: str) -> Section:
     """What a pair's page shows by class and by row.
 
     Args:
@@ -171,7 +172,7 @@ def _several(sides: Sequence[Side]) -> bool:
     return any(len(side.members) > 1 for side in sides)
 
 
-def _galleries(pair: Pair, flipped: pd.DataFrame, classes: Sequence[str], inputs: np.ndarray | None) -> list[Gallery]:
+def _galleries(pair: Pair, flipped: pd.DataFrame, classes: Sequence[str], inputs: Source | None) -> list[Gallery]:
     first, second, kind = pair.first, pair.second, words.inputs(pair.first)
     found = []
     for gained in (True, False):
@@ -185,7 +186,7 @@ def _galleries(pair: Pair, flipped: pd.DataFrame, classes: Sequence[str], inputs
     return found
 
 
-def _flip(pair: Pair, row: object, classes: Sequence[str], inputs: np.ndarray | None) -> Example:
+def _flip(pair: Pair, row: object, classes: Sequence[str], inputs: Source | None) -> Example:
     """A flipped row with both answers."""
     answers = []
     for side, ending in ((pair.first, "first"), (pair.second, "second")):
@@ -196,7 +197,7 @@ def _flip(pair: Pair, row: object, classes: Sequence[str], inputs: np.ndarray | 
     return Example(row.row, classes[row.label], tuple(answers), **_shown(inputs, row.row))
 
 
-def _error_galleries(pair: Pair, changed: pd.DataFrame, inputs: np.ndarray | None) -> list[Gallery]:
+def _error_galleries(pair: Pair, changed: pd.DataFrame, inputs: Source | None) -> list[Gallery]:
     found = []
     for gained, word in ((True, "smaller"), (False, "larger")):
         rows = changed[changed["gained"] == gained]
@@ -210,11 +211,12 @@ def _error_galleries(pair: Pair, changed: pd.DataFrame, inputs: np.ndarray | Non
     return found
 
 
-def _shown(inputs: np.ndarray | None, row: int) -> dict[str, str]:
+def _shown(inputs: Source | None, row: int) -> dict[str, str]:
     """An input as text or as an image."""
     if inputs is None:
         return {}
-    return {"text": str(inputs[row])} if inputs.ndim == 1 else {"image": image_uri(inputs[row])}
+    one = inputs[np.array([row])][0]
+    return {"text": str(one)} if isinstance(one, str) else {"image": image_uri(one)}
 
 
 def image_uri(pixels: np.ndarray) -> str:
