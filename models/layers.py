@@ -152,3 +152,27 @@ class BatchShift(keras.layers.Layer):
     def get_config(self) -> dict:
         """The constructor's arguments."""
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package="pipelines")
+class Channels(keras.layers.Layer):
+    """Grey images in colour, or colour images in grey: (N, H, W, C) to (N, H, W, count).
+
+    Grey is what the eye sees as equally bright (ITU-R BT.601), as Pillow has it.
+    """
+
+    def __init__(self, count: int, **arguments: object) -> None:
+        """``count`` is 1 or 3."""
+        super().__init__(**arguments)
+        self.count = count
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Repeat the one channel, or weigh the three."""
+        x = keras.ops.cast(inputs, self.compute_dtype)
+        if self.count == 3:
+            return keras.ops.repeat(x, 3, axis=-1)
+        return keras.ops.sum(x * keras.ops.array([0.299, 0.587, 0.114], x.dtype), axis=-1, keepdims=True)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "count": self.count}
