@@ -30,6 +30,9 @@ class Optimizer:
     """Decoupled (Loshchilov, Hutter, arXiv 1711.05101); biases and normalization are left out."""
     clipnorm: float = 0.0
     """Largest norm of all gradients together (Keras' global_clipnorm); 0: no clipping."""
+    depth_decay: float = 1.0
+    """Factor on the learning rate for each block of a trunk, counted from the head down (discriminative fine-tuning:
+    Howard, Ruder, arXiv 1801.06146, section 3.1); the decoupled decay of weights is not scaled."""
     accumulation: int = 1
     """Batches whose gradients are averaged for one step of the weights."""
     ema: float = 0.0
@@ -72,6 +75,10 @@ class Stage:
     epochs: int = 10
     trainable: str = ""
     """Regular expression for the names of the layers that learn; empty: as the model was built."""
+    blocks: int = -1
+    """Of a transferred network: so many blocks of its trunk learn beside the head, counted from the top, and batch
+    normalization stays as it was. 0: the head alone, on features that are computed once, of images as they are. -1:
+    the whole network, as one that was built anew."""
     learning_rate: float = 1.0
     """Factor on the schedule's learning rate."""
     image_size: int = 0
@@ -132,6 +139,7 @@ class Recipe:
             "--batch-size": self.batch_size,
             "--optimizer.accumulation": self.optimizer.accumulation,
             "--optimizer.learning-rate": self.optimizer.learning_rate,
+            "--optimizer.depth-decay": self.optimizer.depth_decay,
             **{f"--stages.{number}.epochs": stage.epochs for number, stage in enumerate(self.stages)},
         }
         shares = {
@@ -150,6 +158,10 @@ class Recipe:
             raise BadInput(what, "--data.validation 0", "set --early-stopping.patience 0 and another schedule")
         if not 0 <= self.balance <= 1:
             raise BadInput(f"{self.balance} is no power from 0 to 1", "--balance", "give one")
+        for number, stage in enumerate(self.stages):
+            if not stage.blocks and stage.image_size:
+                what = "features are computed once, of images of one size"
+                raise BadInput(what, f"--stages.{number}.image-size", "set it to 0 where blocks is 0")
         view = self.augmentation
         if view and view.resize and view.patch > view.resize:
             raise BadInput(f"{view.patch} is larger than resize", "--augmentation.patch", "make it smaller")

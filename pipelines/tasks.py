@@ -104,6 +104,14 @@ class Classifying:
         weights = np.maximum(shares, 1e-12) ** -recipe.balance
         self._weights = (weights / (shares @ weights)).astype(np.float32)
 
+    def learned(self, inputs: np.ndarray, labels: np.ndarray) -> Batch:
+        """Inputs of the network as they are, and what a step compares their outputs with."""
+        return self._weighted(inputs, self._rows[labels])
+
+    def measured(self, inputs: np.ndarray, labels: np.ndarray) -> Batch:
+        """The same for validation: without weights."""
+        return inputs, self._rows[labels]
+
     def _weighted(self, inputs: np.ndarray, targets: np.ndarray) -> Batch:
         """With the weights of the classes, blended as MixUp and CutMix blend the classes."""
         return (inputs, targets, targets @ self._weights) if self.recipe.balance else (inputs, targets)
@@ -150,7 +158,7 @@ class Classification(Classifying, Images):
 
     def evaluation(self, raw: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Batch:
         """Images as they are."""
-        return self.augmentation.evaluation_view(raw), self._rows[labels]
+        return self.measured(self.augmentation.evaluation_view(raw), labels)
 
     def report(self, model: Servable, averaged: bool) -> Report:
         """See :mod:`pipelines.reports.classification`."""
@@ -176,11 +184,11 @@ class SequenceClassification(Classifying, Texts):
 
     def training(self, raw: np.ndarray, labels: np.ndarray, moment: Moment) -> Batch:
         """Numbers of characters, and a row of probabilities for each text."""
-        return self._weighted(self.encoded(raw), self._rows[labels])
+        return self.learned(self.encoded(raw), labels)
 
     def evaluation(self, raw: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Batch:
         """The same, without weights."""
-        return self.encoded(raw), self._rows[labels]
+        return self.measured(self.encoded(raw), labels)
 
     def report(self, model: Servable, averaged: bool) -> Report:
         """See :mod:`pipelines.reports.classification`."""

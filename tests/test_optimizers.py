@@ -34,7 +34,7 @@ def step(model, optimizer, times=1):
      ("lion", {}), ("adafactor", {}), ("nadam", {"beta_1": 0.8}), ("filter_muon", {"momentum": 0.7})],
 )  # fmt: skip
 def test_keras_optimizers_go_by_their_names_and_arguments(name, arguments):
-    made = build_optimizer(Optimizer(name, 0.02, arguments, weight_decay=1e-4, clipnorm=1.0), 0.02)
+    made = build_optimizer(Optimizer(name, 0.02, arguments, weight_decay=1e-4, clipnorm=1.0), 0.02, {})
     losses = step(network(), made, 10)
     assert losses[-1] < losses[0]
     assert {key: made.get_config()[key] for key in arguments} == arguments
@@ -45,13 +45,13 @@ def test_keras_optimizers_go_by_their_names_and_arguments(name, arguments):
 @pytest.mark.parametrize(("name", "arguments"), [("sgdd", {}), ("optimizer", {}), ("adam", {"nesterof": True})])
 def test_unknown_names_and_arguments_are_refused(name, arguments):
     with pytest.raises(BadInput, match="--optimizer"):
-        build_optimizer(Optimizer(name, 0.1, arguments), 0.1)
+        build_optimizer(Optimizer(name, 0.1, arguments), 0.1, {})
 
 
 def test_weight_decay_leaves_biases_alone():
     model = network()
     model.layers[0].bias.assign(np.ones(6))
-    optimizer = build_optimizer(Optimizer("sgd", 0.1, {}, weight_decay=0.5), 0.1)
+    optimizer = build_optimizer(Optimizer("sgd", 0.1, {}, weight_decay=0.5), 0.1, {})
     kernel, bias = np.array(model.layers[0].kernel), np.array(model.layers[0].bias)
     optimizer.build(model.trainable_variables)
     optimizer.apply([keras.ops.zeros_like(variable) for variable in model.trainable_variables])
@@ -61,7 +61,7 @@ def test_weight_decay_leaves_biases_alone():
 
 def test_accumulation_takes_one_step_for_several_batches():
     model = network()
-    optimizer = build_optimizer(Optimizer("sgd", 0.1, accumulation=3), 0.1)
+    optimizer = build_optimizer(Optimizer("sgd", 0.1, accumulation=3), 0.1, {})
     weights = []
     for number in range(6):
         if number:

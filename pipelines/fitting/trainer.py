@@ -16,13 +16,14 @@ from pipelines import inputs, tasks
 from pipelines.fitting import devices
 from pipelines.fitting.callbacks import AveragedWeights, Epochs, Interruptible, Keeper, Snapshots
 from pipelines.fitting.checkpoints import Checkpoints, Position, State
+from pipelines.fitting.features import COST, Footing, footing
 from pipelines.fitting.feeding import feed
-from pipelines.fitting.network import build, ready_for_use, set_trainable
+from pipelines.fitting.network import build, depth_factors, ready_for_use, set_trainable
 from pipelines.fitting.optimizers import build_optimizer
 from pipelines.fitting.progress import Progress
 from pipelines.fitting.schedules import WarmedPlateau, scheduled
 from pipelines.fitting.state import restore_weights
-from pipelines.settings import Recipe
+from pipelines.settings import Recipe, Stage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,6 +76,8 @@ class Trainer:
         if any(sizes) and self.model.input_shape[1] is not None:
             what = f"{self.model.name} takes images of one size only"
             raise BadInput(what, "--stages.0.image-size", "set it to 0 in all stages")
+        self.fitted = self._whole = Footing(self.model, self.batches, self.task, splits.val)
+        """What the stage under way is fitted with."""
         self._learning = {layer.name for layer in self.model.layers if layer.trainable}
         self._adapt()
         whole = recipe.epochs * self.batches.steps
@@ -164,7 +167,12 @@ class Trainer:
         return self.batches.lengths is not None
 
     def _progress(self) -> Progress:
-        costs = [(size / self.task.seen.shape[0]) ** 2 if size else 1.0 for size in self.batches.image_sizes]
+        full = self.task.seen.shape[0] if any(self.batches.image_sizes) else 1
+        costs = [
+            (stage.image_size / full) ** 2 if stage.image_size else 1.0 if stage.blocks else COST
+            for stage in self.recipe.stages
+            for _ in range(stage.epochs)
+        ]
         return Progress(self.console, self.batches.steps, costs, self.limit, self.batches.batch_size)
 
     def _first_epoch(self, stage: int) -> int:
@@ -173,6 +181,7 @@ class Trainer:
     def _fit_stage(self, epochs: Epochs, keeper: Callable[..., Keeper], show: Callable | None) -> None:
         """Fit what is left of the stage under way."""
         position = self.position
+        self._stand_on(position)
         self.compile(position.stage)
         averaged = [AveragedWeights(self._statistics_batches)] if self.recipe.optimizer.ema else []
         stopping, plateau = self._stopping(), self._plateau()
@@ -180,11 +189,20 @@ class Trainer:
         keep = keeper(remembering=[*stopping, *plateau])
         keep.stage_end = self._first_epoch(position.stage) + self.recipe.stages[position.stage].epochs
         if position.stage_over:  # its last epoch was kept, and nothing after it
-            restore_weights(self.model, keep.remembering, keep.state)
+            restore_weights(self.fitted.model, keep.remembering, keep.state)
         while not position.stage_over:
             self._fit_epochs(keep, [*stopping, *plateau, epochs, *shown, *averaged, keep.interruptible, keep])
         self._finish_stage(stopping, averaged)
         keep.interruptible.check()  # asked for after the last step
+
+    def _stand_on(self, position: Position) -> None:
+        """Choose what the stage is fitted with: where the head alone learns, it and the features of all images."""
+        if self.recipe.stages[position.stage].blocks:
+            self.fitted = self._whole
+        elif self.fitted is self._whole:
+            self.fitted = footing(self._whole, self.console)
+            if position.epoch == self._first_epoch(position.stage) and not position.in_epoch:
+                position.seconds += self.fitted.seconds
 
     def _fit_epochs(self, keep: Keeper, callbacks: list[keras.callbacks.Callback]) -> None:
         """Fit the rest of the epoch under way, or else all epochs that are left of the stage."""
@@ -193,10 +211,10 @@ class Trainer:
         start = position.epoch * steps + position.in_epoch
         if position.in_epoch:
             # Metrics have no variables to put values into before Keras has seen a batch; fit then clears them.
-            self.model.test_on_batch(*self.batches(start))
+            self.fitted.model.test_on_batch(*self.fitted.batches(start))
         validation, validation_steps = self._validation()
-        self.model.fit(
-            feed(self.batches.dataset(start, last * steps), True, self._varying),
+        self.fitted.model.fit(
+            feed(self.fitted.batches.dataset(start, last * steps), True, self._varying),
             initial_epoch=position.epoch,
             epochs=last,
             steps_per_epoch=steps - position.in_epoch,
@@ -211,25 +229,27 @@ class Trainer:
         """Leave the best weights in the model, else the averaged ones, else the last."""
         best = next((callback.best_weights for callback in stopping if callback.best_weights), None)
         if best:
-            self.model.set_weights(best)
+            self.fitted.model.set_weights(best)
         elif averaged:
-            averaged[0].put(self.model)
+            averaged[0].put(self.fitted.model)
 
     def compile(self, number: int) -> None:
         """Compile for a stage; the optimizer goes on from the stage before if the same layers learn."""
         recipe, stage = self.recipe, self.recipe.stages[number]
-        set_trainable(self.model, stage.trainable, self._learning)
+        model = self.fitted.model
+        set_trainable(self.model, stage, self._learning)
         born = number  # the stage that this stage's optimizer began with
-        while born and recipe.stages[born - 1].trainable == stage.trainable:
+        while born and _same_layers(recipe.stages[born - 1], stage):
             born -= 1
         start = self._first_epoch(born) * self.batches.steps
         rate = scheduled(recipe.schedule, recipe.optimizer, self.total, stage.learning_rate, start)
-        if born == number or not self.model.compiled:
-            optimizer = build_optimizer(recipe.optimizer, rate)
+        if born == number or not model.compiled:
+            factors = depth_factors(self.model, recipe.optimizer.depth_decay)
+            optimizer = build_optimizer(recipe.optimizer, rate, factors)
         else:
-            optimizer = self.model.optimizer
+            optimizer = model.optimizer
             optimizer.learning_rate = rate
-        self.model.compile(optimizer, self.task.loss(), metrics=self.task.metrics())
+        model.compile(optimizer, self.task.loss(), metrics=self.task.metrics())
 
     def _stopping(self) -> list[keras.callbacks.EarlyStopping]:
         settings = self.recipe.early_stopping
@@ -257,12 +277,19 @@ class Trainer:
         ]
 
     def _validation(self) -> tuple[object, int | None]:
-        if not len(self.splits.val):
+        on = self.fitted
+        if not len(on.val):
             return None, None
-        batches, steps = inputs.evaluation_batches(self.task, self.splits.val, self.batches.batch_size)
+        batches, steps = inputs.evaluation_batches(on.task, on.val, on.batches.batch_size)
         return feed(batches, False, self._varying), steps
 
     def _statistics_batches(self) -> Iterator[np.ndarray]:
         """Inputs as in the last epoch, which has the size that is evaluated also where earlier ones have not."""
         first = (self.recipe.epochs - 1) * self.batches.steps
-        return (self.batches(first + number)[0] for number in range(min(STATISTICS_BATCHES, self.batches.steps)))
+        count = min(STATISTICS_BATCHES, self.batches.steps)
+        return (self.fitted.batches(first + number)[0] for number in range(count))
+
+
+def _same_layers(one: Stage, other: Stage) -> bool:
+    """Whether the same layers learn in two stages."""
+    return (one.trainable, one.blocks) == (other.trainable, other.blocks)
