@@ -15,7 +15,7 @@ VALUES := ARGS FROM RUN RUNS PORT SEEDS RESUME INPUT WORKERS CHROMIUM
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 
-.PHONY: help setup lint test test-browser ui compare evaluate predict reproduce sync
+.PHONY: help setup lint test test-browser ui transfer compare evaluate predict reproduce sync
 .DEFAULT_GOAL := help
 
 #: help                         this list
@@ -70,6 +70,11 @@ train-%: setup
 #:   WORKERS=2                  so many trials at once
 tune-%: setup
 	@eval "$(MODULE) pipelines.tune '$*' $${WORKERS:+--workers \"\$$WORKERS\"} $$ARGS"
+
+#: transfer [ARGS=...]          fine-tune a trained network; ARGS="--source.run last --data.name folder --data.path DIR"
+#:   SEEDS=3, RESUME=last|RUN   with several seeds; go on. Without ARGS a whole example: 5 classes to 5 others
+transfer: setup
+	@eval "$(MODULE) pipelines.transfer $${SEEDS:+--seeds \"\$$SEEDS\"} $${RESUME:+--resume \"\$$RESUME\"} $$ARGS"
 
 #: compare RUNS="a b ..."       say what differs between runs, and whether it is more than chance; writes a page
 compare: setup

@@ -54,12 +54,12 @@ class Folder(Dataset):
 
     def configured(self, config: DataConfig) -> Dataset:
         """See :meth:`data.dataset.Dataset.configured`."""
-        if not 4 <= config.size <= 1024:
+        if config.size and not 4 <= config.size <= 1024:
             raise BadInput(f"{config.size} pixels", "--data.size", "give 4 to 1024")
         known = super().configured(config)
         if not known.path.is_dir():
             raise BadInput("is no folder", known.path, "give the folder that holds a folder for each class")
-        return replace(known, size=config.size, resize=config.resize, strict=config.strict)
+        return replace(known, size=config.size or self.size, resize=config.resize, strict=config.strict)
 
     def take(self, path: Path) -> tree.Files:
         """The files of the folder; they are opened by :meth:`arrange`."""

@@ -54,8 +54,8 @@ class DataConfig:
     """Seed of the test set, 20 % of the data, where they come without an official one."""
     fold: bool = False
     """Texts: letters without their marks."""
-    size: int = 64
-    """folder: side in pixels that images are brought to."""
+    size: int = 0
+    """folder: side in pixels that images are brought to; 0: 64, and in a transfer what the source takes."""
     resize: Literal["crop", "pad", "stretch"] = "crop"
     """folder: how images become square: their middle, all of them beside black, or out of proportion."""
     strict: bool = False

@@ -29,9 +29,14 @@ MANIFEST = {"name", "origin", "read", "version", "arrays", "classes"}
 CACHE = Path(__file__).resolve().parent / "cache"
 
 
+def root() -> Path:
+    """The cache; DATA_CACHE names another place than data/cache."""
+    return Path(os.environ.get("DATA_CACHE") or CACHE)
+
+
 def folder(dataset: Dataset, source: str) -> Path:
-    """Where the versions of a dataset from one source lie; DATA_CACHE names another place than data/cache."""
-    return Path(os.environ.get("DATA_CACHE") or CACHE) / dataset.place / source
+    """Where the versions of a dataset from one source lie."""
+    return root() / dataset.place / source
 
 
 def ingest(dataset: Dataset, source: str, path: Path | None = None) -> dict:

@@ -21,6 +21,9 @@ QUIET = {
 }
 """Read when those libraries are imported, so it is set before that."""
 
+TRANSFER = "transfer"
+"""Name under which transfers are recorded; they have a stage of their own."""
+
 CHATTY = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")
 for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
@@ -41,6 +44,11 @@ class Interrupted(KeyboardInterrupt):
 
 def _terminated(number: int, frame: object) -> None:
     raise Interrupted(number)
+
+
+def making(recipe: str) -> str:
+    """The command that trains a recipe of this name."""
+    return "make transfer" if recipe == TRANSFER else f"make train-{recipe}"
 
 
 def main(stage: Callable[[list[str]], None]) -> None:

@@ -61,30 +61,9 @@ def resume(folder: Path, console: Console) -> None:
 
 
 def _train_members(run: Run, request: Request, seeds: list[int], notice: str, console: Console) -> None:
-    place = run.folder / "members"
-    place.mkdir(exist_ok=True)
-    for number, seed in enumerate(seeds, start=1):
-        kept = str(place / f"{seed}.json")
-        one = replace(request, recipe=replace(request.recipe, seed=seed), group=run.id, outcome=kept)
-        if not members.is_done(one):
-            console.print(f"{run.name}: seed {seed}, {number} of {len(seeds)}", soft_wrap=True)
-        again = f"to go on: make train-{request.name} RESUME={run.id}"
-        try:
-            status = members.carry_on(one, members.train, members.resume)
-        except command.Interrupted as error:
-            raise command.Interrupted(error.number, f"{run.name}: interrupted; {again}") from None
-        _check(status, f"{run.name}, seed {seed}", again)
-    _summarize(run, [training.read_outcome(place / f"{seed}.json") for seed in seeds], notice, console)
-
-
-def _check(status: int, where: str, again: str) -> None:
-    """End as a training has ended, if not well."""
-    if status > 128:
-        raise command.Interrupted(status - 128, f"{where}: interrupted; {again}")
-    if status == 1:
-        raise command.RunFailed(f"{where}: the training failed, so the group has no result")
-    if status:
-        raise BadInput(f"ended with status {status}", where, again)
+    parts = {f"seed {seed}": replace(request, recipe=replace(request.recipe, seed=seed)) for seed in seeds}
+    again = f"to go on: make train-{request.name} RESUME={run.id}"
+    _summarize(run, members.train_all(run, parts, again, console), notice, console)
 
 
 def _summarize(run: Run, outcomes: list[Outcome], notice: str, console: Console) -> None:

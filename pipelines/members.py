@@ -3,18 +3,64 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import isolation, training
+from data.errors import BadInput
+from pipelines import command, isolation, training
 
 if TYPE_CHECKING:
-    from pipelines.training import Request
+    from rich.console import Console
+
+    from pipelines.tracking.runs import Run
+    from pipelines.training import Outcome, Request
 
 PATIENCE = 60.0
 """Seconds; a step and a checkpoint take less."""
+
+
+def train_all(run: Run, parts: Mapping[str, Request], again: str, console: Console) -> list[Outcome]:
+    """Train the members of a run, one after the other, each in a process of its own.
+
+    Args:
+        run: theirs.
+        parts: their requests, by what is particular about each in a word or two.
+        again: how to go on after an interrupt.
+        console: where to say which one begins.
+
+    Raises:
+        BadInput: one of them can't be done as asked.
+        RunFailed: one of them broke down.
+        Interrupted: this process was asked to end.
+    """
+    place = run.folder / "members"
+    place.mkdir(exist_ok=True)
+    outcomes = []
+    for number, (name, request) in enumerate(parts.items(), start=1):
+        kept = place / f"{name.replace(' ', '-')}.json"
+        one = replace(request, group=run.id, outcome=str(kept))
+        if not is_done(one):
+            console.print(f"{run.name}: {name}, {number} of {len(parts)}", soft_wrap=True)
+        try:
+            status = carry_on(one, train, resume)
+        except command.Interrupted as error:
+            raise command.Interrupted(error.number, f"{run.name}: interrupted; {again}") from None
+        _check(status, f"{run.name}, {name}", again)
+        outcomes.append(training.read_outcome(kept))
+    return outcomes
+
+
+def _check(status: int, where: str, again: str) -> None:
+    """End as a training has ended, if not well."""
+    if status > 128:
+        raise command.Interrupted(status - 128, f"{where}: interrupted; {again}")
+    if status == 1:
+        raise command.RunFailed(f"{where}: the training failed, so the group has no result")
+    if status:
+        raise BadInput(f"ended with status {status}", where, again)
 
 
 def carry_on(request: Request, carry_out: Callable[[Request], None], resume: Callable[[Path], None]) -> int:

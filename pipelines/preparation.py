@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from data.errors import BadInput
+from models.pretrained import Transferred
 from pipelines import command, settings
 
 if TYPE_CHECKING:
@@ -66,9 +67,10 @@ def make_trainer(recipe: Recipe, splits: Splits, console: Console) -> Trainer:
     Raises:
         BadInput: the recipe does not fit the data, or the hardware.
     """
+    from pipelines import sources
     from pipelines.fitting.trainer import Trainer
 
-    return Trainer(recipe, splits, console)
+    return Trainer(sources.provide(recipe), splits, console)
 
 
 def record_inputs(run: Run, recipe: Recipe, splits: Splits) -> None:
@@ -79,12 +81,15 @@ def record_inputs(run: Run, recipe: Recipe, splits: Splits) -> None:
         run.text("recipe.json", reports.as_json(settings.to_dict(recipe)))
         run.text("data.json", reports.as_json(splits.manifest))
         run.dataset(splits.manifest)
+        if isinstance(recipe.model, Transferred) and recipe.model.source.origin:
+            run.source(recipe.model.source.origin)
 
 
 def describe(trainer: Trainer, threads: int) -> Mapping[str, str]:
     """Tags that say what a training was made with."""
     import keras
 
+    from pipelines import sources
     from pipelines.fitting import devices
 
     manifest = trainer.splits.manifest
@@ -96,6 +101,7 @@ def describe(trainer: Trainer, threads: int) -> Mapping[str, str]:
         "keras.backend": keras.backend.backend(),
         "device": devices.describe(),
         "precision": trainer.precision,
+        **sources.tags(trainer.recipe),
     }
     return tags | ({"threads": str(threads)} if threads else {})
 

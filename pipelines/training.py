@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import BadInput, disk_fault, reason
+from models.pretrained import Transferred
 from pipelines import command, preparation, settings
 
 if TYPE_CHECKING:
@@ -60,6 +60,13 @@ class Request:
     trial: Trial | None = None
     """Set where a search tries the recipe."""
 
+    @property
+    def stage(self) -> str:
+        """What the run is recorded as."""
+        if self.trial:
+            return "trial"
+        return "transfer" if isinstance(self.recipe.model, Transferred) else "train"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -100,8 +107,7 @@ def carry_out(request: Request, console: Console) -> Outcome:
     splits = preparation.load(recipe, request.data_sha256, console)
     trainer = make_trainer(request, splits, console)
     evaluation.check(trainer.task, request.tta)
-    stage = "trial" if request.trial else "train"
-    tags = {"stage": stage, "recipe": request.name, **preparation.describe(trainer, threads), **request.tags}
+    tags = {"stage": request.stage, "recipe": request.name, **preparation.describe(trainer, threads), **request.tags}
     if request.group:
         tags["mlflow.parentRunId"] = request.group
     params = settings.flatten(settings.to_dict(recipe))
@@ -196,6 +202,7 @@ def _complete(run: Run, trainer: Trainer, state: State | None, request: Request,
     """Train from a state on, record, and evaluate what is no trial."""
     from pipelines import reports
     from pipelines.fitting.checkpoints import Checkpoints
+    from pipelines.fitting.network import digest
 
     if state is None:
         run.images(trainer.task.snapshot(trainer.model), 0)
@@ -266,7 +273,7 @@ def _trying(run: Run, request: Request) -> Iterator[None]:
 @contextmanager
 def _resumable(run: Run, request: Request) -> Iterator[None]:
     """Tell how to go on after an interrupt or a full disk."""
-    again = f"to go on: make train-{request.name} RESUME={request.group or run.id}"
+    again = f"to go on: {command.making(request.name)} RESUME={request.group or run.id}"
     if request.trial:
         again = f"to go on, give the search's command again: make tune-{request.name} ..."
     try:
@@ -281,13 +288,3 @@ def _resumable(run: Run, request: Request) -> Iterator[None]:
             raise
         do = f"free space or permissions; {again}"
         raise BadInput(f"can't be written ({fault})", error.filename or run.folder, do) from None
-
-
-def digest(network: keras.Model) -> str:
-    """SHA-256 over the weights of a network, in their order."""
-    import numpy as np
-
-    sha = hashlib.sha256()
-    for weight in network.get_weights():
-        sha.update(np.ascontiguousarray(weight).data)
-    return sha.hexdigest()

@@ -107,7 +107,7 @@ def training_figures(history: list[dict[str, float]], network: keras.Model, noti
 
     drawn = {"learning_curves": figures.learning_curves(history, notice)}
     kernels = (weight for weight in network.weights if weight.path.endswith("kernel") and len(weight.shape) == 4)
-    kernel = next((kernel for kernel in kernels if kernel.shape[2] in (1, 3)), None)
+    kernel = next((kernel for kernel in kernels if kernel.shape[0] > 1 and kernel.shape[2] in (1, 3)), None)
     if kernel is not None:
         drawn["first_layer_filters"] = figures.filters(np.asarray(kernel), notice)
     return drawn

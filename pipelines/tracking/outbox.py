@@ -180,6 +180,25 @@ def _send_dataset(journal: Journal, client: object, records: list[dict]) -> None
     client.log_inputs(journal.header["id"], [DatasetInput(data._to_mlflow_entity(), [context])])
 
 
+def _send_source(journal: Journal, client: object, records: list[dict]) -> None:
+    """Name the model that a run begins from as its input, and the run at the one that made it."""
+    from mlflow.entities import LoggedModelInput
+    from mlflow.exceptions import MlflowException
+
+    run, origin = journal.header["id"], records[-1]["run"]
+    try:
+        models = client.get_run(origin).outputs.model_outputs
+        client.set_tag(origin, f"transferred.{run}", journal.header["name"])
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return  # removed for good; its id stays a tag
+    known = {given.model_id for given in client.get_run(run).inputs.model_inputs}
+    new = [LoggedModelInput(model.model_id) for model in models if model.model_id not in known]
+    if new:
+        client.log_inputs(run, models=new)
+
+
 def _send_model(journal: Journal, client: object, records: list[dict]) -> None:
     """Record ``model/`` as the run's model, step by step: each looks whether an earlier attempt has done it."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
@@ -214,6 +233,7 @@ SENDERS = {
     "artifact": _send_artifacts,
     "status": _send_status,
     "dataset": _send_dataset,
+    "source": _send_source,
     "model": _send_model,
 }
 """For each kind of record, what sends a few in a row."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,12 +50,16 @@ class Recorded:
         """The recorded model as a :class:`pipelines.servable.Servable`."""
         import mlflow
 
+        path = list(sys.path)
         try:
             return mlflow.pyfunc.load_model(f"runs:/{self.id}/model").get_raw_model()
         except BadInput:
             raise
         except Exception as error:  # whatever its artifact store raises
             raise BadInput(f"holds no model ({reason(error)})", f"run {self.name}", "choose another") from None
+        finally:
+            # MLflow puts the copy of our code that lies with the model first: processes begun by this one would run it.
+            sys.path[:] = path
 
     def tags(self) -> dict[str, str]:
         """Its tags."""

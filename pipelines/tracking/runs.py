@@ -106,6 +106,10 @@ class Run:
         kept = {key: manifest[key] for key in ("name", "origin", "source", "sha256")}
         self.journal.append("dataset", manifest=kept)
 
+    def source(self, run: str) -> None:
+        """Link the run to that of this id, whose model it begins from."""
+        self.journal.append("source", run=run)
+
     def model_folder(self) -> Path:
         """An empty folder for the servable that :meth:`model` then records."""
         shutil.rmtree(self.folder / "model", ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data.errors import BadInput
+from pipelines.command import making
 from pipelines.tracking import journal, outbox, store
 
 
@@ -33,7 +34,7 @@ def find(reference: str, recipe: str) -> Path:
         mine = [folder for folder in mine if not has_finished(folder) and not journal.is_open(folder)]
         if not mine:
             what = f"there is no unfinished run of {recipe} on this machine"
-            raise BadInput(what, "RESUME=last", f"start one: make train-{recipe}")
+            raise BadInput(what, "RESUME=last", f"start one: {making(recipe)}")
         return mine[0]
     found = [folder for folder, header in trainings.items() if reference in (header["id"], header["name"])]
     if not found:
@@ -41,9 +42,7 @@ def find(reference: str, recipe: str) -> Path:
         raise BadInput(what, f"RESUME={reference}", "a run goes on where it was started, until it is finished")
     header = trainings[found[0]]
     if header["recipe_name"] != recipe:
-        raise BadInput(
-            f"is a run of {header['recipe_name']}", f"RESUME={reference}", f"make train-{header['recipe_name']}"
-        )
+        raise BadInput(f"is a run of {header['recipe_name']}", f"RESUME={reference}", making(header["recipe_name"]))
     if header.get("group"):
         raise BadInput("belongs to a group", f"RESUME={reference}", f"continue that: RESUME={header['group']}")
     if has_finished(found[0]):
