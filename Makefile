@@ -88,9 +88,10 @@ reproduce: setup
 sync: setup
 	@$(MODULE) pipelines.sync
 
-#: predict RUN=... INPUT=...    ask a recorded model: a name, the path of an image, a .txt file with one a line
+#: predict RUN=... INPUT=...    ask a recorded model: a name, an image, a folder, a pattern, a .txt file with one a line
+#:   ARGS="--out answers.csv"   write all answers: .csv, .parquet or .json
 predict: setup
-	@$(MODULE) pipelines.predict "$$RUN" "$$INPUT"
+	@eval "$(MODULE) pipelines.predict \"\$$RUN\" \"\$$INPUT\" $$ARGS"
 
 #: evaluate RUN=... [ARGS=...]  score a recorded model again; RUN is an id, a name or last
 evaluate: setup

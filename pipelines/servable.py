@@ -64,7 +64,10 @@ class Servable:
         except (OSError, ValueError) as error:
             raise BadInput(f"can't be loaded ({reason(error)})", folder, "is the recorded model complete?") from None
         self.classes = tuple(self.description["classes"])
-        self._read = INPUTS[self.description.get("input", "images")](self.description)  # once there were images only
+        self.kind = self.description.get("input", "images")  # once there were images only
+        self.classifies = self.description["output"] == "softmax"
+        self.read = INPUTS[self.kind](self.description)
+        """What makes the network's inputs out of an array of raw ones."""
         self._finish = OUTPUTS[self.description["output"]]
 
     def predict(self, model_input: object, params: dict | None = None) -> np.ndarray:
@@ -80,7 +83,7 @@ class Servable:
         """
         import keras
 
-        inputs = self._read(np.asarray(getattr(model_input, "values", model_input)))
+        inputs = self.read(np.asarray(getattr(model_input, "values", model_input)))
         if not len(inputs):
             return np.zeros((0, *self.network.output_shape[1:]), np.float32)
         count = max(1, min(BATCH, VALUES // inputs[0].size))

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+REGISTERED = "models:/"
+"""Begins the name of a registered model."""
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A run in the store."""
@@ -80,7 +84,8 @@ def _moment(point: object) -> tuple[int, int]:
 
 
 def find(reference: str) -> Recorded:
-    """The run of this id or name, or ``last``: the newest FINISHED one that holds a model.
+    """The run of this id or name, or ``last``: the newest FINISHED one that holds a model; or the run that a registered
+    model comes from, ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
 
     Raises:
         BadInput: there is none, or several have this name.
@@ -88,6 +93,8 @@ def find(reference: str) -> Recorded:
     from mlflow.exceptions import MlflowException
 
     client = store.connect()
+    if reference.startswith(REGISTERED):
+        reference = _registered(client, reference)
     if re.fullmatch(r"[0-9a-f]{32}", reference):
         try:
             return _known(client, client.get_run(reference))
@@ -112,6 +119,25 @@ def experiments() -> dict[str, str]:
     """The names of all experiments that are not deleted, by id: that which was written into last first."""
     found = sorted(store.connect().search_experiments(), key=lambda one: one.last_update_time, reverse=True)
     return {one.experiment_id: one.name for one in found if one.experiment_id != "0"}  # MLflow's own, always empty
+
+
+def _registered(client: object, reference: str) -> str:
+    """The id of the run that a version of a registered model comes from."""
+    from mlflow.exceptions import MlflowException
+
+    parts = re.fullmatch(r"([^/@]+)(?:@(.+)|/(\d+))", reference.removeprefix(REGISTERED))
+    if not parts:
+        raise BadInput("is no registered model", reference, "give models:/NAME@ALIAS or models:/NAME/VERSION")
+    name, alias, version = parts.groups()
+    try:
+        found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
+    except MlflowException as error:
+        raise BadInput(
+            f"is not in the registry ({reason(error)})", reference, "see make ui, or make register"
+        ) from None
+    if not found.run_id:
+        raise BadInput("was not registered from a run", reference, "name another version")
+    return found.run_id
 
 
 def other_seeds(run: Recorded) -> dict[str, list[float]]:
