@@ -11,11 +11,11 @@ LOCK := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements-gpu.lock || echo
 
 # Values reach the shell as its own variables, unexpanded, never as text of a command: an apostrophe, a dollar or a
 # space in a path is then harmless. ARGS and RUNS are the exceptions: several words, quoted by the shell's rules.
-VALUES := ARGS FROM RUN RUNS PORT SEEDS RESUME INPUT WORKERS CHROMIUM
+VALUES := ARGS FROM RUN RUNS PORT SEEDS RESUME INPUT WORKERS CHROMIUM NAME ALIAS
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 
-.PHONY: help setup lint test test-browser ui transfer compare evaluate predict reproduce sync
+.PHONY: help setup lint test test-browser ui transfer compare evaluate predict reproduce sync register
 .DEFAULT_GOAL := help
 
 #: help                         this list
@@ -92,6 +92,11 @@ sync: setup
 #:   ARGS="--out answers.csv"   write all answers: .csv, .parquet or .json
 predict: setup
 	@eval "$(MODULE) pipelines.predict \"\$$RUN\" \"\$$INPUT\" $$ARGS"
+
+#: register RUN=... NAME=...    register a recorded model under a name, with a model card of what its run recorded
+#:   ALIAS=champion             which points to it from now on: models:/NAME@champion
+register: setup
+	@$(MODULE) pipelines.register "$$RUN" "$$NAME" $${ALIAS:+--alias "$$ALIAS"}
 
 #: evaluate RUN=... [ARGS=...]  score a recorded model again; RUN is an id, a name or last
 evaluate: setup
