@@ -15,7 +15,7 @@ VALUES := ARGS FROM RUN RUNS PORT SEEDS RESUME INPUT WORKERS CHROMIUM NAME ALIAS
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 
-.PHONY: help setup lint test test-browser ui transfer compare evaluate predict reproduce sync register
+.PHONY: help setup lint test test-browser ui transfer compare evaluate predict reproduce sync register serve
 .DEFAULT_GOAL := help
 
 #: help                         this list
@@ -97,6 +97,10 @@ predict: setup
 #:   ALIAS=champion             which points to it from now on: models:/NAME@champion
 register: setup
 	@$(MODULE) pipelines.register "$$RUN" "$$NAME" $${ALIAS:+--alias "$$ALIAS"}
+
+#: serve RUN=... [PORT=5001]    answer over HTTP at 127.0.0.1, by MLflow's scoring server; Ctrl-C ends it
+serve: setup
+	@$(MODULE) pipelines.serve "$$RUN" $(if $(filter file,$(origin PORT)),,--port "$$PORT")
 
 #: evaluate RUN=... [ARGS=...]  score a recorded model again; RUN is an id, a name or last
 evaluate: setup

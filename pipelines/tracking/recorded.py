@@ -132,9 +132,7 @@ def _registered(client: object, reference: str) -> str:
     try:
         found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
     except MlflowException as error:
-        raise BadInput(
-            f"is not in the registry ({reason(error)})", reference, "see make ui, or make register"
-        ) from None
+        raise BadInput(f"is not registered ({reason(error)})", reference, "see make ui, or make register") from None
     if not found.run_id:
         raise BadInput("was not registered from a run", reference, "name another version")
     return found.run_id

@@ -62,8 +62,9 @@ def register(run: Recorded, name: str, alias: str, tags: Mapping[str, str], card
     if known:
         number = str(max(int(one.version) for one in known))
     else:
+        model = client.get_run(run.id).outputs.model_outputs[0].model_id
         with redirect_stderr(io.StringIO()):  # it says what it does in its own words
-            number = str(mlflow.register_model(f"runs:/{run.id}/model", name, tags=dict(tags)).version)
+            number = str(mlflow.register_model(f"models:/{model}", name, tags=dict(tags)).version)
         client.update_model_version(name, number, _shortened(card, run))
     before = client.get_registered_model(name).aliases.get(alias, "")
     if alias:
