@@ -224,6 +224,16 @@ def recur(recurrence: type[Simple], p: Tensor, kernel: Tensor, bias: Tensor, rev
     return ops.custom_gradient(run)(p, kernel, bias)
 
 
+def unrolled(recurrence: type[Simple], p: Tensor, kernel: Tensor, bias: Tensor, reverse: bool) -> Tensor:
+    """The same as :func:`recur` step by step, for formats that know no loops; the number of steps must be known."""
+    states = [ops.zeros_like(p[0, :, : kernel.shape[0]])] * recurrence.states
+    outputs = []
+    for step in sorted(range(p.shape[0]), reverse=reverse):
+        states = recurrence.forward(p[step], ops.matmul(states[0], kernel), states, bias)
+        outputs.append(states[0])
+    return ops.stack(outputs[::-1] if reverse else outputs)
+
+
 def _gradient(
     recurrence: type[Simple],
     p: Tensor,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from models.recurrences import RECURRENCES, recur
+from models.recurrences import RECURRENCES, recur, unrolled
 
 Tensor = keras.KerasTensor
 
@@ -30,6 +30,8 @@ class Recurrence(keras.layers.Layer):
         super().__init__(**arguments)
         self.cell, self.units, self.bidirectional = cell, units, bidirectional
         self.supports_masking = True
+        self.unrolled = False
+        """Set where texts have one length, and a loop is not wanted: in a format that a model is exported to."""
         directions = ("forward", "backward") if bidirectional else ("forward",)
         kind = RECURRENCES[cell].cell
         self.cells = [kind(units, dtype=self.dtype_policy, name=direction) for direction in directions]
@@ -45,7 +47,8 @@ class Recurrence(keras.layers.Layer):
         steps_first = ops.transpose(sequences, (1, 0, 2))
         flat = ops.reshape(steps_first, (-1, sequences.shape[-1]))
         mask = ops.expand_dims(ops.transpose(ops.cast(mask, self.compute_dtype)), -1)
-        shape = (-1, ops.shape(sequences)[0], recurrence.gates * self.units)
+        length = sequences.shape[1] if self.unrolled else -1
+        shape = (length, ops.shape(sequences)[0], recurrence.gates * self.units)
         outputs = []
         for cell, reverse in zip(self.cells, (False, True), strict=False):
             kernel, recurrent, bias = (
@@ -56,7 +59,8 @@ class Recurrence(keras.layers.Layer):
             # Outside the loops, where it costs little: padding, which the backward direction sees first, leaves a
             # state of zero as it is; and what the forward direction makes of it is dropped.
             projected = projected * mask + (1 - mask) * ops.cast(recurrence.still(self.units), projected.dtype)
-            outputs.append(recur(recurrence, projected, recurrent, of_product, reverse))
+            run = unrolled if self.unrolled else recur
+            outputs.append(run(recurrence, projected, recurrent, of_product, reverse))
         return ops.transpose(ops.concatenate(outputs, -1) * mask, (1, 0, 2))
 
     def compute_output_shape(self, sequences_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

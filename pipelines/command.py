@@ -131,7 +131,7 @@ def _complete_streams() -> None:
 
 
 @contextmanager
-def _muted() -> Iterator[None]:
+def muted() -> Iterator[None]:
     """Drop what is written to standard error, below Python too: TensorFlow speaks there before it reads its level."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -166,7 +166,7 @@ def start_backend() -> None:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     name = os.environ.get("KERAS_BACKEND", "tensorflow")
     try:
-        with nullcontext() if CHATTY else _muted(), _uncollected():
+        with nullcontext() if CHATTY else muted(), _uncollected():
             from pipelines.fitting import devices
 
             devices.gpus()
