@@ -11,11 +11,11 @@ LOCK := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements-gpu.lock || echo
 
 # Values reach the shell as its own variables, unexpanded, never as text of a command: an apostrophe, a dollar or a
 # space in a path is then harmless. ARGS and RUNS are the exceptions: several words, quoted by the shell's rules.
-VALUES := ARGS FROM RUN RUNS PORT SEEDS RESUME INPUT WORKERS CHROMIUM NAME ALIAS
+VALUES := ARGS FROM RUN RUNS PORT SEEDS RESUME INPUT WORKERS CHROMIUM NAME ALIAS FORMAT
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 
-.PHONY: help setup lint test test-browser ui transfer compare evaluate predict reproduce sync register serve
+.PHONY: help setup lint test test-browser ui transfer compare evaluate predict reproduce sync register serve export
 .DEFAULT_GOAL := help
 
 #: help                         this list
@@ -101,6 +101,10 @@ register: setup
 #: serve RUN=... [PORT=5001]    answer over HTTP at 127.0.0.1, by MLflow's scoring server; Ctrl-C ends it
 serve: setup
 	@$(MODULE) pipelines.serve "$$RUN" $(if $(filter file,$(origin PORT)),,--port "$$PORT")
+
+#: export RUN=... FORMAT=...    write it as saved_model, litert or onnx, and compare it there with the recorded one
+export: setup
+	@eval "$(MODULE) pipelines.export \"\$$RUN\" --format \"\$$FORMAT\" $$ARGS"
 
 #: evaluate RUN=... [ARGS=...]  score a recorded model again; RUN is an id, a name or last
 evaluate: setup

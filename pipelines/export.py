@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
     model, again = found.load_model(), found.load_model()  # exporting changes the layers of one
     path = exporting.write(again, options.format, options.out or Path("exports") / f"{found.name}-{options.format}")
     inputs, whose = _inputs(found, model)
-    compare(model, inputs, options.format, path, console)
+    show(measure(model, inputs, options.format, path), path, console)
     console.print(f"{path}: {whose}; model.json beside it says what goes in and what comes out", soft_wrap=True)
 
 
@@ -96,24 +96,29 @@ def chance(model: Servable) -> np.ndarray:
     return np.array(["".join(generator.choice(model.description["vocabulary"], length)) + "a" for length in lengths])
 
 
-def compare(model: Servable, raw: np.ndarray, name: str, path: Path, console: Console) -> float:
-    """Show how an exported model's answers, size and speed compare with the recorded one's.
+@dataclass(frozen=True)
+class Measured:
+    """An exported model beside the recorded one."""
+
+    difference: float
+    """The largest one of their answers, on the scale 0 to 1."""
+    rows: tuple[tuple[str, ...], tuple[str, ...]]
+    """Of each: name, megabytes, milliseconds for one input and for a batch."""
+
+
+def measure(model: Servable, raw: np.ndarray, name: str, path: Path) -> Measured:
+    """How an exported model's answers, size and speed compare with the recorded one's.
 
     Args:
         model: the recorded one.
         raw: inputs of both.
         name: the format.
         path: the exported model.
-        console: where the table goes.
-
-    Returns:
-        The largest difference, on the scale 0 to 1.
 
     Raises:
-        RunFailed: the answers differ.
+        RunFailed: the exported model can't be loaded.
     """
     import numpy as np
-    from rich.table import Table
 
     from pipelines import exporting
 
@@ -121,16 +126,27 @@ def compare(model: Servable, raw: np.ndarray, name: str, path: Path, console: Co
     with exporting.quiet():
         difference = float(np.abs(run(inputs) - model.predict(raw)).max()) / (1 if model.classifies else 255)
     kept = model.network.count_params() * 4  # float32
-    table = Table(title=f"Largest difference {difference:.1e} (at most {TOLERANCE:.0e})", title_justify="left")
-    table.min_width = 2 + len(str(table.title))
+    keras_row = ("Keras", f"{kept / 1e6:.2f}", *_latencies(model.network.predict_on_batch, inputs))
+    return Measured(difference, (keras_row, (name, f"{exporting.size(path) / 1e6:.2f}", *_latencies(run, inputs))))
+
+
+def show(found: Measured, path: Path, console: Console) -> None:
+    """Show it.
+
+    Raises:
+        RunFailed: the answers differ.
+    """
+    from rich.table import Table
+
+    title = f"Largest difference {found.difference:.1e} (at most {TOLERANCE:.0e})"
+    table = Table(title=title, title_justify="left", min_width=2 + len(title))
     for column in ("", "MB", "ms for 1", f"ms for {BATCH}"):
         table.add_column(column, justify="right" if column else "left")
-    table.add_row("Keras", f"{kept / 1e6:.2f}", *_latencies(model.network.predict_on_batch, inputs))
-    table.add_row(name, f"{exporting.size(path) / 1e6:.2f}", *_latencies(run, inputs))
+    for row in found.rows:
+        table.add_row(*row)
     console.print(table)
-    if not difference <= TOLERANCE:
-        raise command.RunFailed(f"{path}: its answers differ by {difference:.1e}, more than {TOLERANCE:.0e}")
-    return difference
+    if not found.difference <= TOLERANCE:
+        raise command.RunFailed(f"{path}: its answers differ by {found.difference:.1e}, more than {TOLERANCE:.0e}")
 
 
 def numbers(model: Servable, raw: np.ndarray, loops: bool) -> np.ndarray:

@@ -120,12 +120,13 @@ def complete(model: Servable, loops: bool = True) -> keras.Model:
             layer.mean, layer.variance = np.array(layer.mean), np.array(layer.variance)
         if hasattr(layer, "unrolled"):
             layer.unrolled = not loops
-    shape = network.input_shape[1:]
-    if model.kind == "text" and not loops:
-        shape = (model.description["longest"],)
+    length = None if loops else model.description.get("longest")
+    shape = model.read.shape if model.kind == "images" else (length,)
     inputs = keras.Input(shape, dtype=network.inputs[0].dtype, name="inputs")
     # The same layers on other inputs. As a layer of the whole it would be converted for inputs of any length, too.
-    outputs = keras.models.clone_model(network, inputs, clone_function=lambda layer: layer).outputs[0]
+    same = keras.models.clone_model(network, inputs, clone_function=lambda layer: layer)
+    # Said outright: else Keras' layers that cut images take it for training, and dropout after them is at work.
+    outputs = same(inputs, training=False)
     for layer in _last(model.description["output"]):
         outputs = layer(outputs)
     made = keras.Model(inputs, outputs, name="model")

@@ -25,12 +25,10 @@ def test_a_registered_model_has_a_card_and_answers_by_its_alias(trained, run_sta
     assert version.description == card
     _assert_is_card_of(card, run)
     # MLflow itself finds the model by the alias, and so do the stages.
-    table = recorded.table(recorded.find(run.info.run_id), "predictions")
     loaded = mlflow.pyfunc.load_model("models:/digits reader@champion")
     assert loaded.predict(np.zeros((1, 8, 8, 1), np.uint8)).shape == (1, 10)
     for reference in ("models:/digits reader@champion", "models:/digits reader/1"):
         assert recorded.find(reference).id == run.info.run_id
-    assert len(table) == 360
 
 
 def _assert_is_card_of(card, run):

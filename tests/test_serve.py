@@ -209,6 +209,13 @@ def test_base64_of_any_length_is_no_path(images):
     np.testing.assert_array_equal(read(np.array([text]))[0, :, :, 0], pixels)
 
 
+def test_answers_do_not_wait_for_acknowledgements():
+    with serve._listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_the_stage_says_its_address_and_ends_by_ctrl_c(trained, run_stage, images, monkeypatch):
     monkeypatch.setenv("__MLFLOW_IS_IN_SERVING_ENVIRONMENT", "")
     with socket.create_server(("127.0.0.1", 0)) as free:
