@@ -124,9 +124,7 @@ def complete(model: Servable, loops: bool = True) -> keras.Model:
     shape = model.read.shape if model.kind == "images" else (length,)
     inputs = keras.Input(shape, dtype=network.inputs[0].dtype, name="inputs")
     # The same layers on other inputs. As a layer of the whole it would be converted for inputs of any length, too.
-    same = keras.models.clone_model(network, inputs, clone_function=lambda layer: layer)
-    # Said outright: else Keras' layers that cut images take it for training, and dropout after them is at work.
-    outputs = same(inputs, training=False)
+    outputs = keras.models.clone_model(network, inputs, clone_function=lambda layer: layer).outputs[0]
     for layer in _last(model.description["output"]):
         outputs = layer(outputs)
     made = keras.Model(inputs, outputs, name="model")

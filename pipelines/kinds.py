@@ -41,7 +41,8 @@ class Images:
         pixels = keras.Input(raw, dtype="uint8", name="raw_pixels")
         side = self.augmentation.resize
         x = keras.layers.Resizing(side, side, name="resize")(pixels) if side else pixels
-        x = keras.layers.CenterCrop(*view[:2], name="middle_patch")(x)
+        # Not said, it is taken for training, and so are the layers after it where whoever calls the whole does not say.
+        x = keras.layers.CenterCrop(*view[:2], name="middle_patch")(x, training=False)
         return keras.Model(pixels, network(x), name=f"{network.name}_on_raw_pixels")
 
     def serving(self) -> dict[str, object]:

@@ -73,18 +73,6 @@ def test_a_convolutional_network_is_exported(tmp_path):
         np.testing.assert_allclose(run(pixels), model.predict(pixels), atol=1e-5)
 
 
-def test_dropout_after_a_layer_that_cuts_images_is_not_at_work(tmp_path):
-    pixels = keras.Input((8, 8, 1), dtype="uint8")
-    x = keras.layers.Flatten()(keras.layers.CenterCrop(6, 6)(pixels))
-    network = keras.Model(pixels, keras.layers.Dense(4)(keras.layers.Dropout(0.5)(x / 255)))
-    known = {"input": "images", "classes": list("abcd"), "output": "softmax", "shape": [8, 8, 1]}
-    servable.save(tmp_path, network, known)
-    model = servable.Servable(tmp_path)
-    images = export.chance(model)
-    found = exporting.complete(servable.Servable(tmp_path))(images)
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(found), model.predict(images), atol=1e-5)
-
-
 @pytest.mark.parametrize("output", ["identity", "sigmoid"])
 def test_outputs_are_those_of_the_servable(output):
     values = np.linspace(-2, 2, 12, dtype=np.float32).reshape(1, 2, 2, 3)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -41,6 +42,14 @@ def test_the_models_task_decides_whatever_the_data():
     assert bind(MultilayerPerceptron(), splits).name == "classification"
     assert bind(DenseAutoencoder(), splits).name == "autoencoding"
     assert bind(Recurrent(), make_texts(), augmentation=None).name == "sequence"
+
+
+def test_a_network_on_raw_pixels_is_not_in_training_unless_told_so(tmp_path):
+    task = bind(MultilayerPerceptron(units=(64,), dropout=0.5), augmentation=Augmentation(resize=16, patch=8))
+    task.on_raw(task.recipe.model.build(task.seen)).save(tmp_path / "model.keras")
+    network = keras.saving.load_model(tmp_path / "model.keras")
+    images = task.splits.test.inputs[np.arange(4)]
+    np.testing.assert_array_equal(np.asarray(network(images)), np.asarray(network(images)))
 
 
 @pytest.mark.parametrize(
