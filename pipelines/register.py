@@ -62,9 +62,9 @@ def main(arguments: list[str]) -> None:
 def _check(found: Recorded, facts: Facts) -> None:
     """Refuse what has no model or no score."""
     if facts.tags.get("model") != "recorded":
-        what = "is a group: register one of its runs" if facts.tags.get("group") else "holds no model: choose another"
-        what, _, do = what.partition(": ")
-        raise BadInput(what, f"run {found.name}", do)
+        if facts.tags.get("group"):
+            raise BadInput("is a group", f"run {found.name}", "register one of its runs")
+        raise BadInput("holds no model", f"run {found.name}", "choose another")
     if facts.status != "FINISHED":
         raise BadInput(f"has not finished ({facts.status})", f"run {found.name}", "finish it, or choose another")
 

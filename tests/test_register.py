@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data.errors import BadInput
 from pipelines import predict, register, train
 from pipelines.tracking import recorded, registry, store
 from tests.conftest import QUICK, newest
@@ -99,9 +100,14 @@ def test_bad_input_is_one_line(store, run_stage, arguments, words):
     assert err.count("\n") == 1
 
 
-def test_what_has_no_model_is_refused(store, run_stage):
-    assert run_stage(train, *QUICK, "--overfit-one-batch")[0] == 0
-    run = newest()
-    status, _, err = run_stage(register, run.info.run_id, "digits")
-    assert status == 2
-    assert "holds no model" in err
+@pytest.mark.parametrize(
+    ("status", "tags", "words"),
+    [
+        ("FINISHED", {}, "holds no model; choose another"),
+        ("FINISHED", {"group": "seeds"}, "is a group; register one of its runs"),
+        ("KILLED", {"model": "recorded"}, r"has not finished \(KILLED\)"),
+    ],
+)
+def test_what_has_no_model_or_no_score_is_refused(status, tags, words):
+    with pytest.raises(BadInput, match=words):
+        register._check(recorded.Recorded("0" * 32, "name", "digits"), recorded.Facts(status, tags, {}, {}))
