@@ -10,7 +10,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("data", "models", "pipelines")
-STAGES = {"augment", "compare", "evaluate", "ingest", "predict", "register", "reproduce", "serve", "sync", "train", "transfer", "tune", "ui"}
+STAGES = {
+    "augment",
+    "compare",
+    "evaluate",
+    "ingest",
+    "predict",
+    "register",
+    "reproduce",
+    "serve",
+    "sync",
+    "train",
+    "transfer",
+    "tune",
+    "ui",
+}
 
 
 def modules():
