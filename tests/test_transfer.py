@@ -15,7 +15,7 @@ from models import pretrained, trunks
 from models.autoencoders import DenseAutoencoder
 from models.pretrained import Source, Transferred
 from models.residual import ResNet
-from pipelines import sources, train, transfer
+from pipelines import register, sources, train, transfer
 from pipelines.augmentation import Augmentation
 from pipelines.fitting.checkpoints import Checkpoints
 from pipelines.fitting.network import digest
@@ -175,6 +175,14 @@ class TestSources:
         assert found.sha256 == run.data.tags["weights.sha256"]
         network = keras.saving.load_model(pretrained.FILES[found.sha256], compile=False)
         assert digest(network) == found.sha256
+
+    def test_a_registered_model_is_a_source(self, trained, recipe, run_stage):
+        run, _ = trained
+        assert run_stage(register, "last", "numbers", "--alias", "champion")[0] == 0
+        fixed = sources.provide(self.given(recipe, model="models:/numbers@champion"))
+        assert fixed.model.source.sha256 == run.data.tags["weights.sha256"]
+        tags = {"source.model": "models:/numbers@champion", "source.run": run.info.run_id}
+        assert tags.items() <= sources.tags(fixed).items()
 
     def test_once_used_it_is_taken_from_the_cache_whatever_has_become_of_it(self, trained, recipe):
         run, _ = trained
