@@ -43,7 +43,7 @@ def served(training):
     folder, _ = training
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        patch.setenv("__MLFLOW_IS_IN_SERVING_ENVIRONMENT", "")
+        patch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "false")
         run = recorded.find("last")
         answers = np.stack(recorded.table(run, "predictions")["probabilities"])
         servers = [Background(run.load_model()), Background(Names())]
@@ -169,6 +169,7 @@ def assert_is_a_sentence(got, status):
     assert 10 < len(answer["message"]) <= 300
     assert "\n" not in answer["message"]
     assert "Traceback" not in answer["message"]
+    assert "Failed to predict" not in answer["message"], "what MLflow puts before it, with the whole input"
 
 
 def test_other_contents_and_sizes_are_refused(served, monkeypatch):
@@ -217,7 +218,7 @@ def test_answers_do_not_wait_for_acknowledgements():
 
 
 def test_the_stage_says_its_address_and_ends_by_ctrl_c(trained, run_stage, images, monkeypatch):
-    monkeypatch.setenv("__MLFLOW_IS_IN_SERVING_ENVIRONMENT", "")
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "false")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     found = []
