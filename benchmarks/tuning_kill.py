@@ -31,7 +31,8 @@ import psutil
 from rich.table import Table
 
 from benchmarks.server import ROOT, runs
-from pipelines import command, reports, training
+from pipelines import command, reports
+from pipelines.fitting import network
 from pipelines.tracking import journal
 from pipelines.training import TIMES
 
@@ -207,7 +208,7 @@ def weights(folder: Path, run: object) -> str:
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-    return training.digest(mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model").get_raw_model().network)
+    return network.digest(mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model").get_raw_model().network)
 
 
 def download(client: object, run: object, file: str) -> str:

@@ -33,7 +33,7 @@ class Options:
     folder."""
     path: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """A local copy; without it, the publisher's address."""
-    size: int = 64
+    size: int = 0
     """folder: side in pixels that images are brought to."""
     resize: Literal["crop", "pad", "stretch"] = "crop"
     """folder: how images become square: their middle, all of them beside black, or out of proportion."""

@@ -12,7 +12,7 @@ from mlflow.tracking._tracking_service import utils
 from rich.console import Console
 
 from data.spec import Spec, Split, Splits
-from pipelines import command, train
+from pipelines import command, isolation, train
 from pipelines.tracking import store as where
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,6 +86,16 @@ def run_stage(capfd):
         return status, out, err
 
     return run
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Lets what is run in processes of its own run in this one, where nothing depends on them: it saves their start."""
+
+    def run_apart(function, *arguments):
+        return command.run(lambda _: function(*arguments), [])
+
+    monkeypatch.setattr(isolation, "run_apart", run_apart)
 
 
 @pytest.fixture

@@ -72,10 +72,20 @@ def is_one_line(err, *parts):
         assert part in err
 
 
+IMPATIENT = """
+import runpy, sys
+from pipelines.tracking import outbox
+outbox.PATIENCE = 2.0
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""Runs a module as ``python -m`` does, but it waits for a store that is away as long as a test can."""
+
+
 def execute(arguments, cwd=ROOT, when=None, limit=None, settings=None):
     """Run a stage in a process of its own, whose disk fills up when it prints a certain text."""
     environment = os.environ if settings is None else settings
-    command = [sys.executable, "-u", "-m", *arguments]
+    command = [sys.executable, "-u", "-c", IMPATIENT, *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         lines = []

@@ -80,7 +80,7 @@ def test_a_killed_group_goes_on_and_its_last_seed_is_reproduced_alone_bit_for_bi
     assert history(alone) == history(children[1])
 
 
-def test_a_seed_that_fails_fails_its_group(store, run_stage):
+def test_a_seed_that_fails_fails_its_group(store, run_stage, in_this_process):
     flags = ("--optimizer.name", "sgd", "--optimizer.learning-rate", "1e30")
     status, _, err = run_stage(train, "digits-mlp", "--epochs", "2", "--seeds", "2", *flags)
     assert status == 1

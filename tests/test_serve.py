@@ -235,9 +235,11 @@ def test_the_stage_says_its_address_and_ends_by_ctrl_c(trained, run_stage, image
         os.kill(os.getpid(), signal.SIGINT)
 
     client = threading.Thread(target=ask_and_interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist ignores it
     client.start()
     status, out, err = run_stage(serve, "last", "--port", port)
     client.join()
+    signal.signal(signal.SIGINT, before)
     assert status == 130
     assert err == "interrupted\n"
     assert f"http://127.0.0.1:{port}/invocations answers" in out

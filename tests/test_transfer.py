@@ -254,7 +254,7 @@ def test_a_transfer_is_one_run_linked_to_its_source(trained, run_stage):
     assert newest().data.tags["weights.sha256"] == run.data.tags["weights.sha256"]
 
 
-def test_the_gain_is_that_over_the_same_network_from_nothing(trained, run_stage):
+def test_the_gain_is_that_over_the_same_network_from_nothing(trained, run_stage, in_this_process):
     flags = ("--source.run", "last", "--baseline", "scratch", "--data.shots", "5")
     status, out, err = run_stage(transfer, *FEW, *flags)
     assert (status, err) == (0, "")

@@ -18,6 +18,7 @@ from data.spec import DataConfig
 from models.dense import MultilayerPerceptron
 from pipelines import isolation, members, recipes, reports, settings, space, train, training, tune
 from pipelines.command import Interrupted
+from pipelines.fitting import network
 from pipelines.fitting.checkpoints import Checkpoints
 from pipelines.fitting.trainer import Trainer
 from pipelines.settings import EarlyStopping, Optimizer, Recipe, Schedule, Stage
@@ -365,7 +366,7 @@ def test_the_best_trial_s_network_is_the_model_of_the_search(watched, run_stage,
     assert found.id == search.info.run_id
     model = found.load_model()
     (best,) = [run for run in runs("tags.stage = 'trial'") if run.info.run_id == search.data.tags["best.run"]]
-    assert training.digest(model.network) == best.data.tags["weights.sha256"]
+    assert network.digest(model.network) == best.data.tags["weights.sha256"]
     val = data.load(settings.from_dict(found.recipe()).data).val
     answers = model.predict(val.inputs[np.arange(len(val))]).argmax(axis=1)
     score = search.data.metrics["best/val/accuracy"]
