@@ -74,7 +74,7 @@ class Transferred(Regularized):
         if self.source.sha256 not in FILES:
             do = "give one: --source.network, --source.run, --source.model or --source.file"
             raise BadInput("no trained network is given", "--source", do)
-        network = keras.saving.load_model(FILES[self.source.sha256], compile=False, safe_mode=True)
+        network = trunks.opened(FILES[self.source.sha256])
         bare = network if self.source.network else trunks.headless(network)
         pixels = keras.Input(spec.shape, dtype="uint8", name="pixels")
         x = trunks.adapted(pixels, trunks.taken(bare, spec, self.size))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
 
+import models
 from data.errors import BadInput
 from data.spec import Spec
 from models.layers import Channels
@@ -17,6 +19,16 @@ TRUNK = "trunk"
 
 USUAL = 224
 """Side in pixels of the images that classifiers of keras.applications which take any were trained on."""
+
+
+def opened(path: Path) -> keras.Model:
+    """The network of a .keras file, which may have layers of ours; nothing in the file is executed.
+
+    Raises:
+        Exception: whatever Keras raises at a file that is damaged, or holds something else.
+    """
+    models.import_all()
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def application(name: str) -> keras.Model:

@@ -159,6 +159,8 @@ class Recipe:
         if not 0 <= self.balance <= 1:
             raise BadInput(f"{self.balance} is no power from 0 to 1", "--balance", "give one")
         for number, stage in enumerate(self.stages):
+            if stage.blocks < -1:
+                raise BadInput(f"{stage.blocks} blocks", f"--stages.{number}.blocks", "give 0 or more, or -1 for all")
             if not stage.blocks and stage.image_size:
                 what = "features are computed once, of images of one size"
                 raise BadInput(what, f"--stages.{number}.image-size", "set it to 0 where blocks is 0")

@@ -58,13 +58,9 @@ def fitting_size(recipe: Recipe) -> Recipe:
     """The recipe with images of a folder in the size that its source takes, where it says none; provided before."""
     if recipe.data.name != "folder" or recipe.data.size:
         return recipe
-    import keras
+    from models import trunks
 
-    import models
-
-    models.import_all()
-    network = keras.saving.load_model(FILES[recipe.model.source.sha256], compile=False, safe_mode=True)
-    side = recipe.model.size or network.input_shape[1] or 0
+    side = recipe.model.size or trunks.opened(FILES[recipe.model.source.sha256]).input_shape[1] or 0
     return replace(recipe, data=replace(recipe.data, size=side))
 
 
@@ -98,7 +94,8 @@ def _keep(network: keras.Model, place: Path) -> None:
 def _found(source: Source) -> tuple[Source, keras.Model]:
     """A source and its network, float32, raw pixels in."""
     if source.network:
-        return source, _application(source)
+        path = source.weights if source.weights == "imagenet" else str(Path(source.weights).resolve())
+        return replace(source, weights=path), _application(source)
     if source.file:
         return replace(source, file=str(Path(source.file).resolve())), _file(Path(source.file))
     from pipelines.tracking import recorded
@@ -113,12 +110,11 @@ def _found(source: Source) -> tuple[Source, keras.Model]:
 def _file(path: Path) -> keras.Model:
     import keras
 
-    import models
+    from models import trunks
 
     do = "give a .keras file of a network of images"
-    models.import_all()  # so that ours are known
     try:
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        network = trunks.opened(path)
     except Exception as error:  # whatever reading a damaged archive or unknown layers raises
         raise BadInput(f"can't be loaded ({reason(error)})", path, do) from None
     if not isinstance(network, keras.Model):

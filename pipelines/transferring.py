@@ -62,6 +62,7 @@ def start(study: Study, console: Console) -> str:
     params = settings.flatten(settings.to_dict(recipe))
     opened = runs.start(splits.name, preparation.run_name(name, splits, *particulars), tags, params, header, console)
     with opened as run:
+        preparation.record_inputs(run, recipe, splits)
         _carry_out(run, study, splits.notice, console)
     return run.id
 
@@ -78,6 +79,7 @@ def resume(folder: object, console: Console) -> None:
     store.connect()
     splits = preparation.load(recipe, header["tags"]["data.sha256"], console)
     with runs.resume(folder, console) as run:
+        preparation.record_inputs(run, recipe, splits)
         _carry_out(run, study, splits.notice, console)
 
 
@@ -91,7 +93,7 @@ def _carry_out(run: Run, study: Study, notice: str, console: Console) -> None:
         outcome = members.train_all(run, {SOURCE: first}, again, console)[0]
         recipe = sources.provide(transfer.from_run(recipe, outcome.run))
         run.tags(sources.tags(recipe))
-    run.text("recipe.json", reports.as_json(settings.to_dict(recipe)))
+        run.text("recipe.json", reports.as_json(settings.to_dict(recipe)))
     parts = {}
     for seed in range(recipe.seed, recipe.seed + study.seeds):
         draw = recipe.data.draw + seed - recipe.seed if recipe.data.shots else recipe.data.draw

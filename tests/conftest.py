@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mlflow.tracking._tracking_service import utils
 from rich.console import Console
 
 from data.spec import Spec, Split, Splits
@@ -67,6 +66,8 @@ def training(tmp_path_factory, empty_store):
 @pytest.fixture
 def trained(store, training):
     """A finished run of QUICK in a store of this test's own, and what its training printed."""
+    from mlflow.tracking._tracking_service import utils  # imported before our commands it would be chatty
+
     folder, out = training
     shutil.copytree(folder, store, dirs_exist_ok=True)
     with closing(sqlite3.connect(store / "mlflow.db")) as database, database:

@@ -149,6 +149,13 @@ def test_colour_images_of_another_size_are_brought_to_the_sources(recipe):
     assert network.output_shape == (None, 5)
 
 
+def test_photos_come_in_the_size_of_the_source_unless_told_otherwise(recipe):
+    photos = replace(recipe, data=DataConfig("folder", path="photos"))
+    assert sources.fitting_size(photos).data.size == 8
+    assert sources.fitting_size(replace(photos, model=replace(photos.model, size=16))).data.size == 16
+    assert sources.fitting_size(replace(photos, data=replace(photos.data, size=64))).data.size == 64
+
+
 def test_an_encoder_of_an_autoencoder_can_be_the_source(recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_CACHE", str(tmp_path))
     DenseAutoencoder(units=(8,), code=4).build(make_spec((12, 12, 1))).save(tmp_path / "network.keras")

@@ -70,13 +70,17 @@ def _computed(network: keras.Model, task: Task, split: Split) -> Split:
     first = next(trunks.after(network))
     trunk = keras.Model(network.inputs[0], first.output)
     shape = (len(split), first.output.shape[-1])
+    if not len(split):
+        return Split(np.zeros(shape, np.float32), split.labels)
     with tempfile.TemporaryFile() as file:
-        features = np.memmap(file, np.float32, "w+", shape=shape) if len(split) else np.zeros(shape, np.float32)
-    for start in range(0, len(split), BATCH):
-        rows = np.arange(start, min(start + BATCH, len(split)))
-        images, _ = task.evaluation(split.inputs[rows], split.labels[rows], rows)
-        features[rows] = keras.ops.convert_to_numpy(trunk.predict_on_batch(images))
-    return Split(features, split.labels)
+        for start in range(0, len(split), BATCH):
+            rows = np.arange(start, min(start + BATCH, len(split)))
+            images, _ = task.evaluation(split.inputs[rows], split.labels[rows], rows)
+            features = keras.ops.convert_to_numpy(trunk.predict_on_batch(images))
+            # Written, not stored through the map: a full disk is then an error, no signal that ends the process.
+            file.write(np.ascontiguousarray(features, np.float32).data)
+        file.flush()
+        return Split(np.memmap(file, np.float32, "r", shape=shape), split.labels)
 
 
 class OnFeatures:
