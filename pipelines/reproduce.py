@@ -72,7 +72,7 @@ def _check(found: Recorded, tags: dict[str, str]) -> None:
     """Refuse what is no finished training."""
     if tags.get("group"):
         raise BadInput("is a group", f"run {found.name}", "reproduce one of its runs")
-    if tags.get("stage") != "train" or "weights.sha256" not in tags:
+    if tags.get("stage") not in ("train", "transfer") or "weights.sha256" not in tags:
         raise BadInput("is no finished training", f"run {found.name}", "choose another, see make ui")
 
 

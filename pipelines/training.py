@@ -272,19 +272,17 @@ def _trying(run: Run, request: Request) -> Iterator[None]:
 
 @contextmanager
 def _resumable(run: Run, request: Request) -> Iterator[None]:
-    """Tell how to go on after an interrupt or a full disk."""
-    again = f"to go on: {command.making(request.name)} RESUME={request.group or run.id}"
-    if request.trial:
-        again = f"to go on, give the search's command again: make tune-{request.name} ..."
+    """Tell how to go on after an interrupt or a full disk; of a part of something larger that tells it."""
+    again = "" if request.group else f"; to go on: {command.making(request.name)} RESUME={run.id}"
     try:
         yield
     except command.Interrupted as error:
-        raise command.Interrupted(error.number, f"{run.name}: interrupted; {again}") from None
+        raise command.Interrupted(error.number, f"{run.name}: interrupted{again}") from None
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{run.name}: interrupted; {again}") from None
+        raise KeyboardInterrupt(f"{run.name}: interrupted{again}") from None
     except OSError as error:
         fault = disk_fault(error)
         if not fault:
             raise
-        do = f"free space or permissions; {again}"
+        do = f"free space or permissions{again}"
         raise BadInput(f"can't be written ({fault})", error.filename or run.folder, do) from None

@@ -15,7 +15,7 @@ from models import pretrained, trunks
 from models.autoencoders import DenseAutoencoder
 from models.pretrained import Source, Transferred
 from models.residual import ResNet
-from pipelines import register, sources, train, transfer
+from pipelines import register, reproduce, sources, train, transfer
 from pipelines.augmentation import Augmentation
 from pipelines.fitting.checkpoints import Checkpoints
 from pipelines.fitting.network import digest
@@ -256,9 +256,12 @@ def test_a_transfer_is_one_run_linked_to_its_source(trained, run_stage):
     assert [given.model_id for given in client.get_run(run.info.run_id).inputs.model_inputs] == made
     assert [point.step for point in client.get_metric_history(run.info.run_id, "val/loss")] == [1, 2, 3, 4]
     assert "features of " in out
-    status, out, err = run_stage(train, run.info.run_id)
+    status, out, err = run_stage(reproduce, run.info.run_id)
     assert (status, err) == (0, "")
     assert newest().data.tags["weights.sha256"] == run.data.tags["weights.sha256"]
+    status, out, err = run_stage(train, run.info.run_id, "--seed", "2", "--epochs", "2")
+    assert (status, err) == (0, "")
+    assert newest().data.tags["source.run"] == source.info.run_id
 
 
 def test_the_gain_is_that_over_the_same_network_from_nothing(trained, run_stage, in_this_process):

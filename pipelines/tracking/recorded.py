@@ -144,7 +144,7 @@ def other_seeds(run: Recorded) -> dict[str, list[float]]:
     this = client.get_run(run.id)
     tags = this.data.tags
     condition = (
-        "attributes.status = 'FINISHED' and tags.stage = 'train' and params.seed != '' "
+        "attributes.status = 'FINISHED' and tags.stage != 'trial' and params.seed != '' "
         f"and tags.recipe = '{tags['recipe']}' and tags.`data.sha256` = '{tags['data.sha256']}'"
     )
     values: dict[str, list[float]] = {}
