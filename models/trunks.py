@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 import models
-from data.errors import BadInput
+from data.errors import BadInput, reason
 from data.spec import Spec
 from models.layers import Channels
 
@@ -130,8 +130,8 @@ def copied(network: keras.Model, x: keras.KerasTensor, weights: bool) -> keras.M
     try:
         copy = keras.models.clone_model(network, input_tensors=given, clone_function=again)
     except ValueError as error:
-        size = "x".join(map(str, x.shape[1:3]))
-        raise BadInput(f"does not take images of {size} ({error})", network.name, "leave --model.size out") from None
+        what = f"does not take images of {'x'.join(map(str, x.shape[1:3]))} ({reason(error)})"
+        raise BadInput(what, network.name, "leave --model.size out") from None
     if weights:
         copy.set_weights(network.get_weights())
     return keras.Model(copy.inputs[0], copy.outputs[0], name=TRUNK)

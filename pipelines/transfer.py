@@ -25,6 +25,8 @@ from pipelines.recipes import transfer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.transferring import Study
+
 SHOTS = 20
 """Images of each class where nothing else is said and no source is given."""
 
@@ -78,7 +80,7 @@ def main(arguments: list[str]) -> None:
         training.carry_out(training.Request(command.TRANSFER, recipe), console)
 
 
-def _example(recipe: settings.Recipe, options: Options) -> object:
+def _example(recipe: settings.Recipe, options: Options) -> Study:
     """From one half of a dataset's classes to the other, or to those that are named from all others."""
     import data
     from pipelines import transferring

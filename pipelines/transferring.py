@@ -9,8 +9,11 @@ from pipelines import command, members, preparation, settings, sources, training
 from pipelines.recipes import transfer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
+    from pipelines.comparing.statistics import Estimate
     from pipelines.settings import Recipe
     from pipelines.tracking.runs import Run
     from pipelines.training import Outcome
@@ -67,7 +70,7 @@ def start(study: Study, console: Console) -> str:
     return run.id
 
 
-def resume(folder: object, console: Console) -> None:
+def resume(folder: Path, console: Console) -> None:
     """Go on with an unfinished study: the training that was under way, and those after it."""
     from pipelines.tracking import journal, runs, store
 
@@ -126,14 +129,13 @@ def _summarize(run: Run, outcomes: dict[str, Outcome], notice: str, console: Con
     console.print(f"{run.name}: run {run.id}; see make ui", soft_wrap=True)
 
 
-def _gain(arms: dict[str, list[Outcome]]) -> object:
+def _gain(arms: dict[str, list[Outcome]]) -> Estimate:
     """The difference of test accuracies: over seeds by Student's t of the pairs, of one pair by its test rows."""
-    from pipelines.comparing import pairs, sides
-    from pipelines.comparing.statistics import Estimate
+    from pipelines.comparing import pairs, sides, statistics
     from pipelines.reports import seeds
 
     couples = list(zip(arms[TRANSFERRED], arms[SCRATCH], strict=True))
     if len(couples) == 1:
         return pairs.compare(*sides.gather([one.run for one in reversed(couples[0])]), {}).sample
     found = seeds.statistics([one.final["test/accuracy"] - other.final["test/accuracy"] for one, other in couples])
-    return Estimate(found["mean"], found["low"], found["high"])
+    return statistics.Estimate(found["mean"], found["low"], found["high"])

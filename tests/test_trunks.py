@@ -72,6 +72,13 @@ def test_of_an_autoencoder_the_code_is_taken(model):
     assert expected.shape == (3, 4)
 
 
+def test_images_that_are_too_small_are_one_line():
+    trunk = trunks.headless(FastNetwork().build(make_spec()))
+    with pytest.raises(BadInput, match="does not take images of 3x3") as found:
+        trunks.copied(trunk, keras.Input((3, 3, 3), dtype="uint8"), weights=True)
+    assert "\n" not in str(found.value)
+
+
 def test_a_network_that_resizes_first_is_taken_from_behind_that():
     inner = LeNet5().build(make_spec())
     pixels = keras.Input((48, 48, 3), dtype="uint8")
