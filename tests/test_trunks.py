@@ -8,7 +8,7 @@ from PIL import Image
 from data.errors import BadInput
 from models import trunks
 from models.autoencoders import ConvolutionalVariationalAutoencoder, DenseAutoencoder
-from models.convolutional import AlexNet, LeNet5
+from models.convolutional import LeNet5
 from models.dense import MultilayerPerceptron
 from models.fast import FastNetwork
 from models.layers import Channels
@@ -42,12 +42,11 @@ def test_layers_beside_the_main_path_belong_to_the_block_that_they_lead_to():
     assert found == [["below", "excitation"], ["above"]]
 
 
-@pytest.mark.parametrize("model", [LeNet5(), ResNet(depth=8), AlexNet(), MultilayerPerceptron(units=(8,))])
+@pytest.mark.parametrize("model", [LeNet5(), ResNet(depth=8), MultilayerPerceptron(units=(8,))])
 def test_a_copy_without_head_gives_what_the_last_layer_got(model):
-    shape = (64, 64, 3) if isinstance(model, AlexNet) else (32, 32, 3)
-    network = model.build(make_spec(shape))
-    images = np.random.default_rng(0).integers(0, 256, (2, *shape)).astype(np.uint8)
-    copy = trunks.copied(trunks.headless(network), keras.Input(shape, dtype="uint8"), weights=True)
+    network = model.build(make_spec())
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    copy = trunks.copied(trunks.headless(network), keras.Input((32, 32, 3), dtype="uint8"), weights=True)
     logits = network.get_layer("logits")
     expected = keras.ops.convert_to_numpy(network(images))
     found = keras.ops.convert_to_numpy(logits(copy(images)))
