@@ -76,6 +76,7 @@ def _data(side: Side, data: dict, config: dict) -> str:
         **{f"examples, {part}": f"{sum(counts):,}" for part, counts in data.get("counts", {}).items()},
         "kept for validation": f"{kept:.0%} of training" if kept < 1 else f"{kept:,.0f} of training",
         "trained on at most": f"{config['limit']:,}" if config["limit"] else "",
+        "trained on, of each class": f"{config['shots']:,}" if config.get("shots") else "",
         "scored on": f"{len(side.scores):,}",
         "sha256 of training data": f"`{data['sha256']}`",
         "sha256 of test data": f"`{data['test_sha256']}`",

@@ -1,12 +1,14 @@
 """Registering recorded models, and their cards."""
 
+from types import SimpleNamespace
+
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 
 from data.errors import BadInput
-from pipelines import predict, register, train
+from pipelines import card, predict, register, train
 from pipelines.tracking import recorded, registry, store
 from tests.conftest import QUICK, newest
 
@@ -71,6 +73,14 @@ def test_registering_again_makes_no_second_version_and_moves_the_alias(trained, 
     card = recorded.find(second.info.run_id).text("model_card.md")
     assert "of 2 trainings that differ in their seed alone" in card
     assert "trained with one seed" not in card
+
+
+def test_a_card_says_how_few_examples_of_each_class_were_learned_from():
+    data = {"name": "pets", "source": "local", "origin": "here", "sha256": "0", "test_sha256": "1"}
+    side = SimpleNamespace(scores=[0.0])
+    few, all_of_them = (card._data(side, data, {"validation": 0.1, "limit": 0, "shots": shots}) for shots in (20, 0))
+    assert "| trained on, of each class | 20 |" in few
+    assert "of each class" not in all_of_them
 
 
 def test_a_card_too_long_for_a_description_is_cut_there(monkeypatch):
