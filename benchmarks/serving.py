@@ -23,7 +23,7 @@ from rich.table import Table
 
 import data
 from benchmarks.server import ROOT
-from pipelines import reports
+from pipelines import reports, settings
 from pipelines.tracking import recorded
 
 CLIENTS = (1, 8)
@@ -71,7 +71,7 @@ def measure(address: str, body: dict, clients: int, seconds: float) -> tuple[flo
 def main() -> None:
     run = recorded.find(sys.argv[1] if len(sys.argv) > 1 else "last")
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
-    test = data.load(data.DataConfig(**run.recipe()["data"])).test
+    test = data.load(settings.from_dict(run.recipe()).data).test
     inputs = np.asarray(test.inputs[np.arange(max(BATCHES))])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

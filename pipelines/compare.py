@@ -94,13 +94,14 @@ def _notice(compared: Sequence[Side]) -> str:
 def _inputs(side: Side, known: dict) -> tuple[Source | None, list[str]]:
     """The test inputs, or why they are not shown."""
     import data
+    from pipelines import settings
 
     try:
-        splits = data.load(data.DataConfig(**side.members[0].run.recipe()["data"]))
+        splits = data.load(settings.from_dict(side.members[0].run.recipe()).data)
         if splits.manifest["test_sha256"] != known["test_sha256"]:
             what = "the test set here is not the one that was scored"
             raise BadInput(what, splits.name, f"ingest the same data: {known['origin']}")
-    except (BadInput, TypeError) as error:  # TypeError: another version of the code recorded other fields
+    except BadInput as error:
         return None, [f"The inputs themselves can't be shown: {error}."]
     return splits.test.inputs, []
 

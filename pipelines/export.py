@@ -74,12 +74,13 @@ def _inputs(found: Recorded, model: Servable) -> tuple[np.ndarray, str]:
     import numpy as np
 
     import data
+    from pipelines import settings
 
     try:
-        splits = data.load(data.DataConfig(**found.recipe()["data"]))
+        splits = data.load(settings.from_dict(found.recipe()).data)
         if splits.manifest["test_sha256"] != found.data()["test_sha256"]:
             raise BadInput("another test set", splits.name, "")
-    except (BadInput, TypeError):  # TypeError: another version of the code recorded other fields
+    except BadInput:
         return chance(model), f"compared on {COMPARED} random inputs, for the test set is not here"
     rows = np.arange(min(COMPARED, len(splits.test)))
     return np.asarray(splits.test.inputs[rows]), f"compared on {len(rows)} test inputs"
