@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import BadInput
-from pipelines import command, members, preparation, settings, training
+from pipelines import command, members, settings, training
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,38 +26,24 @@ def start(request: Request, count: int, console: Console) -> None:
     if count < 2:
         raise BadInput(f"{count} says nothing about a spread", "--seeds", "give 2 or more")
     command.start_backend()
-    from pipelines.tracking import runs, store
-
-    recipe = request.recipe
-    store.connect()
-    splits = preparation.load(recipe, "", console)
-    seeds = list(range(recipe.seed, recipe.seed + count))
-    manifest = splits.manifest
-    tags = {"stage": "train", "recipe": request.name, "task": recipe.model.task, "group": "seeds"}
-    tags |= {f"data.{key}": manifest[key] for key in ("source", "sha256", "test_sha256")}
-    plain = settings.to_dict(recipe)
-    header = {"recipe_name": request.name, "recipe": plain, "tta": request.tta, "seeds": seeds, "continues": True}
-    params = {**settings.flatten(plain), "seed": ",".join(map(str, seeds))}
-    name = preparation.run_name(request.name, splits, f"seeds{seeds[0]}to{seeds[-1]}")
-    with runs.start(splits.name, name, tags, params, header, console) as run:
-        preparation.record_inputs(run, recipe, splits)
+    seeds = list(range(request.recipe.seed, request.recipe.seed + count))
+    header = {"recipe": settings.to_dict(request.recipe), "tta": request.tta, "seeds": seeds}
+    listed = {"seed": ",".join(map(str, seeds))}
+    parent = members.Parent("seeds", request, (f"seeds{seeds[0]}to{seeds[-1]}",), header, listed)
+    with members.begun(parent, console) as (run, notice):
         console.print(f"{run.name}: {count} trainings; run {run.id}", soft_wrap=True)
-        _train_members(run, request, seeds, splits.notice, console)
+        _train_members(run, request, seeds, notice, console)
 
 
 def resume(folder: Path, console: Console) -> None:
     """Go on with an unfinished group: the training that was under way, and those after it."""
-    from pipelines.tracking import journal, runs, store
+    from pipelines.tracking import journal
 
-    command.start_backend()
     header = journal.read_header(folder)
     recipe = settings.from_dict(header["recipe"])
-    store.connect()
-    splits = preparation.load(recipe, header["tags"]["data.sha256"], console)
-    with runs.resume(folder, console) as run:
-        preparation.record_inputs(run, recipe, splits)
+    with members.taken_up(folder, recipe, console) as (run, notice):
         request = training.Request(header["recipe_name"], recipe, header["tta"])
-        _train_members(run, request, header["seeds"], splits.notice, console)
+        _train_members(run, request, header["seeds"], notice, console)
 
 
 def _train_members(run: Run, request: Request, seeds: list[int], notice: str, console: Console) -> None:

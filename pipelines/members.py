@@ -3,23 +3,80 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import BadInput
-from pipelines import command, isolation, training
+from pipelines import command, isolation, preparation, settings, sources, training
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.settings import Recipe
     from pipelines.tracking.runs import Run
     from pipelines.training import Outcome, Request
 
 PATIENCE = 60.0
 """Seconds; a step and a checkpoint take less."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What the run of several trainings is, before there is one."""
+
+    group: str
+    """What the trainings have in common, as a tag."""
+    request: Request
+    """Of one of them."""
+    particulars: tuple[str, ...]
+    """What its name says of it."""
+    header: dict[str, object]
+    """What going on with it will need."""
+    params: dict[str, str] = field(default_factory=dict)
+    """Those that are not the recipe's."""
+
+
+@contextmanager
+def begun(parent: Parent, console: Console) -> Iterator[tuple[Run, str]]:
+    """A new run that trainings are to be parts of, and the notice of its data, with both said of it.
+
+    Raises:
+        BadInput: the data or the store can't be had.
+    """
+    from pipelines.tracking import runs, store
+
+    name, recipe = parent.request.name, parent.request.recipe
+    store.connect()
+    splits = preparation.load(recipe, "", console)
+    tags = {"stage": parent.request.stage, "recipe": name, "task": recipe.model.task, "group": parent.group}
+    tags |= sources.tags(recipe)
+    tags |= {f"data.{key}": splits.manifest[key] for key in ("source", "sha256", "test_sha256")}
+    params = {**settings.flatten(settings.to_dict(recipe)), **parent.params}
+    header = {"recipe_name": name, "continues": True, **parent.header}
+    run_name = preparation.run_name(name, splits, *parent.particulars)
+    with runs.start(splits.name, run_name, tags, params, header, console) as run:
+        preparation.record_inputs(run, recipe, splits)
+        yield run, splits.notice
+
+
+@contextmanager
+def taken_up(folder: Path, recipe: Recipe, console: Console) -> Iterator[tuple[Run, str]]:
+    """The run of an unfinished group of trainings, as :func:`begun` gave it.
+
+    Raises:
+        BadInput: the data are others now, or the store can't be had.
+    """
+    from pipelines.tracking import journal, runs, store
+
+    command.start_backend()
+    store.connect()
+    splits = preparation.load(recipe, journal.read_header(folder)["tags"]["data.sha256"], console)
+    with runs.resume(folder, console) as run:
+        preparation.record_inputs(run, recipe, splits)
+        yield run, splits.notice
 
 
 def train_all(run: Run, parts: Mapping[str, Request], again: str, console: Console) -> list[Outcome]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipelines import command, members, preparation, settings, sources, training
+from pipelines import command, members, settings, sources, training
 from pipelines.recipes import transfer
 
 if TYPE_CHECKING:
@@ -52,38 +52,24 @@ def start(study: Study, console: Console) -> str:
         RunFailed: one of the trainings broke down.
         Interrupted: by a signal; the trainings that are done stay done.
     """
-    from pipelines.tracking import runs, store
-
-    recipe, name = study.recipe, command.TRANSFER
-    store.connect()
-    splits = preparation.load(recipe, "", console)
-    manifest = splits.manifest
-    tags = {"stage": "transfer", "recipe": name, "task": recipe.model.task, "group": "transfer", **sources.tags(recipe)}
-    tags |= {f"data.{key}": manifest[key] for key in ("source", "sha256", "test_sha256")}
-    header = {"recipe_name": name, "study": study.plain(), "continues": True}
-    particulars = ["study", *[f"{recipe.data.shots}shots"] * bool(recipe.data.shots)]
-    params = settings.flatten(settings.to_dict(recipe))
-    opened = runs.start(splits.name, preparation.run_name(name, splits, *particulars), tags, params, header, console)
-    with opened as run:
-        preparation.record_inputs(run, recipe, splits)
-        _carry_out(run, study, splits.notice, console)
+    recipe, shots = study.recipe, study.recipe.data.shots
+    particulars = ("study", f"{shots}shots") if shots else ("study",)
+    request = training.Request(command.TRANSFER, recipe)
+    parent = members.Parent("transfer", request, particulars, {"study": study.plain()})
+    with members.begun(parent, console) as (run, notice):
+        _carry_out(run, study, notice, console)
     return run.id
 
 
 def resume(folder: Path, console: Console) -> None:
     """Go on with an unfinished study: the training that was under way, and those after it."""
-    from pipelines.tracking import journal, runs, store
+    from pipelines.tracking import journal
 
-    command.start_backend()
-    header = journal.read_header(folder)
-    plain = header["study"]
+    plain = journal.read_header(folder)["study"]
     recipe, first = settings.from_dict(plain["recipe"]), plain["pretraining"]
     study = Study(recipe, plain["seeds"], plain["baseline"], first and settings.from_dict(first))
-    store.connect()
-    splits = preparation.load(recipe, header["tags"]["data.sha256"], console)
-    with runs.resume(folder, console) as run:
-        preparation.record_inputs(run, recipe, splits)
-        _carry_out(run, study, splits.notice, console)
+    with members.taken_up(folder, recipe, console) as (run, notice):
+        _carry_out(run, study, notice, console)
 
 
 def _carry_out(run: Run, study: Study, notice: str, console: Console) -> None:

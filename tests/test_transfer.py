@@ -17,6 +17,7 @@ from models.pretrained import Source, Transferred
 from models.residual import ResNet
 from pipelines import register, reproduce, sources, train, transfer
 from pipelines.augmentation import Augmentation
+from pipelines.fitting import features, trainer
 from pipelines.fitting.checkpoints import Checkpoints
 from pipelines.fitting.network import digest
 from pipelines.fitting.optimizers import build_optimizer
@@ -117,11 +118,14 @@ def test_curves_go_on_over_all_stages(undisturbed):
     assert [epoch for epoch, _ in reported] == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("moment", ["first step", "end of a stage"])
-def test_a_transfer_goes_on_as_if_nothing_had_happened(recipe, undisturbed, tmp_path, moment):
+@pytest.mark.parametrize(("moment", "computed"), [("first step", 1), ("end of a stage", 0)])
+def test_a_transfer_goes_on_as_if_nothing_had_happened(recipe, undisturbed, tmp_path, monkeypatch, moment, computed):
     expected, states = undisturbed
+    made = []
+    monkeypatch.setattr(trainer, "footing", lambda *given: made.append(features.footing(*given)) or made[-1])
     model, reported = fit(recipe, Checkpoints(tmp_path), MOMENTS[moment](states))
     assert_same((model.get_weights(), reported), expected)
+    assert len(made) == computed  # at the end of the head's stage features are of no use any more
 
 
 def test_the_rate_falls_with_depth():

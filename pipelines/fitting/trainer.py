@@ -16,7 +16,7 @@ from pipelines import inputs, tasks
 from pipelines.fitting import devices
 from pipelines.fitting.callbacks import AveragedWeights, Epochs, Interruptible, Keeper, Snapshots
 from pipelines.fitting.checkpoints import Checkpoints, Position, State
-from pipelines.fitting.features import COST, Footing, footing
+from pipelines.fitting.features import COST, Footing, footing, head
 from pipelines.fitting.feeding import feed
 from pipelines.fitting.network import build, depth_factors, ready_for_use, set_trainable
 from pipelines.fitting.optimizers import build_optimizer
@@ -197,8 +197,11 @@ class Trainer:
 
     def _stand_on(self, position: Position) -> None:
         """Choose what the stage is fitted with: where the head alone learns, it and the features of all images."""
-        if self.recipe.stages[position.stage].blocks:
+        blocks, *following = [stage.blocks for stage in self.recipe.stages[position.stage :][:2]]
+        if blocks:
             self.fitted = self._whole
+        elif position.stage_over and 0 not in following and not self.recipe.optimizer.ema:  # features are of no use now
+            self.fitted = replace(self._whole, model=head(self._whole.model))
         elif self.fitted is self._whole:
             self.fitted = footing(self._whole, self.console)
             if position.epoch == self._first_epoch(position.stage) and not position.in_epoch:
