@@ -27,7 +27,10 @@ SHOWN = 10
 """Validation images whose reconstruction is shown after each epoch."""
 
 SAMPLE = 5_000
-"""Training images that the loss of the mean image is measured on."""
+"""Training images that the loss of the mean image is measured on, at most."""
+
+VALUES = 2**26
+"""Pixels times channels of these, at most: a quarter of a gigabyte."""
 
 CORRUPTION = 2
 """Stream of random numbers apart from that of augmentation."""
@@ -240,7 +243,8 @@ class Autoencoding(Images):
         import keras
         from scipy.special import logit
 
-        images = scaled(self.splits.train.inputs[np.arange(min(SAMPLE, len(self.splits.train)))])
+        train = self.splits.train
+        images = scaled(train.inputs[np.arange(min(SAMPLE, VALUES // math.prod(self.spec.shape), len(train)))])
         mean = np.clip(images.mean(axis=0), 1e-6, 1 - 1e-6)
         output = np.broadcast_to(logit(mean) if self.recipe.model.output == "sigmoid" else mean, images.shape)
         return float(keras.ops.convert_to_numpy(self.loss()(images, output))), "the mean image"
