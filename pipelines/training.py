@@ -82,6 +82,8 @@ class Outcome:
     """The metrics of each epoch."""
     weights: str
     """SHA-256 of the trained weights."""
+    last_stage: int = 0
+    """How many of the epochs are its last stage's: the weights are of one of these."""
     failure: str = ""
     """Why a trial has no result."""
 
@@ -216,7 +218,7 @@ def _complete(run: Run, trainer: Trainer, state: State | None, request: Request,
         _evaluate(run, trainer, fitted.model, request, console)
     else:
         checkpoints.copy_latest(Path(request.trial.keeps))
-    outcome = Outcome(run.id, run.name, request.recipe.seed, run.final(), fitted.history, weights)
+    outcome = Outcome(run.id, run.name, request.recipe.seed, run.final(), fitted.history, weights, fitted.last_stage)
     if request.outcome:
         write_outcome(request.outcome, outcome)
     console.print(f"{run.name}: trained in {fitted.seconds:.0f} s; run {run.id}; see make ui", soft_wrap=True)

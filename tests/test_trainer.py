@@ -112,13 +112,12 @@ def test_a_pattern_that_names_no_layer_is_refused():
         train(replace(PLAIN, stages=(Stage(1, trainable="attention"),)))
 
 
-def test_early_stopping_keeps_the_best_weights():
-    recipe = replace(
-        PLAIN, optimizer=Optimizer("sgd", 3.0), stages=(Stage(30),), early_stopping=EarlyStopping(2, "accuracy")
-    )
+def test_early_stopping_keeps_the_best_weights_of_the_last_stage():
+    stages, stopping = (Stage(2), Stage(30)), EarlyStopping(2, "accuracy")
+    recipe = replace(PLAIN, optimizer=Optimizer("sgd", 3.0), stages=stages, early_stopping=stopping)
     made, fitted, reported = train(recipe)
-    best = max(metrics["val/accuracy"] for metrics in reported.values())
-    assert len(reported) < 30
+    best = max(metrics["val/accuracy"] for epoch, metrics in reported.items() if epoch > 2)
+    assert fitted.last_stage == len(reported) - 2 < 30
     assert accuracy(fitted.model, made.splits.val) == pytest.approx(best)
 
 

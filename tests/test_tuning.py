@@ -177,6 +177,11 @@ class TestScores:
         assert LOSS.score(self.history, stopping) == 0.2
         assert Objective("accuracy").score(self.history, stopping) == 0.8
 
+    def test_weights_of_an_earlier_stage_do_not_count(self):
+        stopping = replace(self.recipe, early_stopping=EarlyStopping(5))
+        outcome = Outcome("", "", 0, {"train_seconds": 1.0}, list(self.history), "", last_stage=1)
+        assert trials.result(outcome, Asked("0", {}), stopping, LOSS).score == 0.4
+
     def test_the_best_is_the_first_of_equals_and_never_a_failure(self):
         made = [(Asked(str(number), {}), Result(score)) for number, score in enumerate((0.7, 0.9, 0.9))]
         made.append((Asked("3", {}), Result(failure="x")))

@@ -152,7 +152,7 @@ class Epochs(keras.callbacks.Callback):
             "examples_per_second": position.in_epoch * self.progress.batch_size / position.elapsed,
         }
         self.progress.end(epoch + 1, metrics)
-        position.epochs.append(Epoch(metrics, time.time()))
+        position.epochs.append(Epoch(metrics, time.time(), position.stage))
         position.seconds += position.elapsed
         position.epoch, position.in_epoch, position.elapsed = epoch + 1, 0, 0.0
 

@@ -33,6 +33,7 @@ class Epoch:
     """By recorded name."""
     at: float
     """Seconds since 1970 at its end."""
+    stage: int = 0
 
 
 @dataclass

@@ -51,6 +51,8 @@ class Fitted:
     """Float32, takes raw inputs, gives logits: what is recorded and evaluated."""
     history: list[dict[str, float]] = field(default_factory=list)
     """The recorded metrics of each epoch."""
+    last_stage: int = 0
+    """How many of these epochs are its last stage's."""
     seconds: float = 0.0
     """First step to last, validation aside."""
 
@@ -159,7 +161,8 @@ class Trainer:
             progress.stop()
             interruptible.release()
         network = ready_for_use(self.task, self.model.get_weights())
-        return Fitted(network, [epoch.metrics for epoch in position.epochs], position.seconds)
+        last = sum(epoch.stage == position.stage for epoch in position.epochs)
+        return Fitted(network, [epoch.metrics for epoch in position.epochs], last, position.seconds)
 
     @property
     def _varying(self) -> bool:
@@ -258,12 +261,8 @@ class Trainer:
         settings = self.recipe.early_stopping
         if not settings.patience:
             return []
-        mode = "max" if settings.monitor == "accuracy" else "min"
-        return [
-            keras.callbacks.EarlyStopping(
-                f"val_{settings.monitor}", patience=settings.patience, mode=mode, restore_best_weights=True
-            )
-        ]
+        watched = {"monitor": f"val_{settings.monitor}", "mode": "max" if settings.monitor == "accuracy" else "min"}
+        return [keras.callbacks.EarlyStopping(**watched, patience=settings.patience, restore_best_weights=True)]
 
     def _plateau(self) -> list[WarmedPlateau]:
         schedule = self.recipe.schedule

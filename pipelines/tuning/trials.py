@@ -85,7 +85,7 @@ class Objective:
         return f"val/{self.monitor}"
 
     def score(self, history: list[dict[str, float]], recipe: Recipe) -> float:
-        """The score of a training by its epochs' metrics."""
+        """The score of a training by the metrics of its last stage's epochs: early stopping keeps weights of these."""
         if not recipe.early_stopping.patience:
             return history[-1][self.metric]
         watched = Objective(recipe.early_stopping.monitor)
@@ -104,7 +104,7 @@ def result(outcome: Outcome, asked: Asked, recipe: Recipe, objective: Objective)
     """What came of a trial, by its training's outcome."""
     if outcome.failure:
         return Result(run=outcome.run, failure=outcome.failure)
-    score = objective.score(outcome.history, recipe)
+    score = objective.score(outcome.history[-outcome.last_stage :], recipe)
     epochs = len(outcome.history)
     common = {"run": outcome.run, "epochs": epochs, "seconds": outcome.final["train_seconds"]}
     if not math.isfinite(score):
