@@ -15,7 +15,7 @@ VALUES := ARGS FROM RUN RUNS PORT SEEDS RESUME INPUT WORKERS CHROMIUM NAME ALIAS
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 
-.PHONY: help setup lint test test-browser ui transfer compare evaluate predict reproduce sync register serve export
+.PHONY: help setup lint test test-browser doctor ui transfer compare evaluate predict reproduce sync register serve export
 .DEFAULT_GOAL := help
 
 #: help                         this list
@@ -46,6 +46,10 @@ test: setup
 #:   CHROMIUM=path              in another browser of its kind
 test-browser: setup
 	@$(MODULE) pytest tests/browser
+
+#: doctor [ARGS=--json]         look at this machine: versions, devices, precision, store, disk, data; with advice
+doctor: setup
+	@eval "$(MODULE) pipelines.doctor $$ARGS"
 
 #: ui [PORT=5000]               open the recorded runs at http://127.0.0.1:5000
 ui: setup

@@ -56,6 +56,16 @@ def _plain(error: Exception) -> str:
     return "no network" if isinstance(error, requests.ConnectionError) else reason(error)
 
 
+def check(remote: Remote) -> None:
+    """Ask for a file without taking it.
+
+    Raises:
+        Unreachable: no connection, or no answer.
+
+    """
+    _open(remote.url).close()
+
+
 def fetch(remote: Remote, folder: Path) -> Path:
     """Download a file into a folder and verify its checksum.
 

@@ -15,8 +15,8 @@ class BadInput(Exception):  # noqa: N818 - it is raised for what a user gave, it
 
     def __init__(self, what: str, where: object = "", do: str = "") -> None:
         parts = [str(part) for part in (where, what) if str(part)]
-        text = ": ".join(parts) + (f"; {do}" if do else "")
-        super().__init__(" ".join(text.split()))
+        self.found, self.do = (" ".join(text.split()) for text in (": ".join(parts), do))
+        super().__init__(self.found + (f"; {self.do}" if self.do else ""))
 
 
 def reason(error: BaseException) -> str:

@@ -58,7 +58,7 @@ def ingest(dataset: Dataset, source: str, path: Path | None = None) -> dict:
         arrays, described = dataset.arrange(raw, origin, aside)
         manifest = _describe(dataset, source, origin, checksums, arrays) | described
         known = read_manifest(dataset, source)
-        if known and {**known, "ingested": manifest["ingested"]} == manifest and _intact(place, manifest):
+        if known and {**known, "ingested": manifest["ingested"]} == manifest and intact(place, manifest):
             return known
         _write(place, aside, manifest, arrays)
         return manifest
@@ -83,7 +83,7 @@ def read_manifest(dataset: Dataset, source: str) -> dict | None:
 def unchanged(dataset: Dataset) -> dict | None:
     """The manifest of the user's own data, if they are in the cache as they lie at their path now."""
     known = read_manifest(dataset, "local")
-    if known is None or not _intact(folder(dataset, "local"), known):
+    if known is None or not intact(folder(dataset, "local"), known):
         return None
     with archives.reading(dataset.path):
         return known if known["read"] == dataset.checksums(dataset.path) else None
@@ -194,7 +194,7 @@ def _describe(dataset: Dataset, source: str, origin: str, checksums: dict[str, s
     }
 
 
-def _intact(place: Path, manifest: dict) -> bool:
+def intact(place: Path, manifest: dict) -> bool:
     """Whether the arrays that a manifest describes lie there, unharmed."""
     try:
         return all(
@@ -209,7 +209,7 @@ def _intact(place: Path, manifest: dict) -> bool:
 def _write(place: Path, aside: Path, manifest: dict, arrays: Arrays) -> None:
     """Write a version aside, sync it, rename it into place, then switch the manifest over to it."""
     target = place / manifest["version"]
-    if not _intact(place, manifest):  # else only its origin is new, and what others may be reading stays
+    if not intact(place, manifest):  # else only its origin is new, and what others may be reading stays
         for key, array in arrays.items():
             path = aside / f"{key}.npy"
             if not path.exists():  # else its dataset has written it

@@ -13,6 +13,7 @@ PACKAGES = ("data", "models", "pipelines")
 STAGES = {
     "augment",
     "compare",
+    "doctor",
     "evaluate",
     "ingest",
     "predict",

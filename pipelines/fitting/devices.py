@@ -37,16 +37,24 @@ def describe() -> str:
     found = gpus()
     if found:
         return f"{len(found)} x {found[0]}"
-    name = _cpu_field("model name") or platform.processor() or platform.machine()
-    return f"CPU {name}, {psutil.cpu_count()} cores"
+    return f"CPU {cpu()}, {psutil.cpu_count()} cores"
+
+
+def cpu() -> str:
+    """The name of the CPU."""
+    return _cpu_field("model name") or platform.processor() or platform.machine()
+
+
+def has_bfloat16() -> bool:
+    """Whether the CPU has instructions for bfloat16."""
+    return bool(BFLOAT16_FLAGS & set(_cpu_field("flags").split()))
 
 
 def precision(choice: str) -> str:
     """Resolve ``auto``: bfloat16 where the hardware multiplies it faster, else float32."""
     if choice != "auto":
         return choice
-    fast = gpus() or BFLOAT16_FLAGS & set(_cpu_field("flags").split())
-    return "bfloat16" if fast else "float32"
+    return "bfloat16" if gpus() or has_bfloat16() else "float32"
 
 
 def make_deterministic(threads: int) -> None:

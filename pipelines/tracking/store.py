@@ -90,6 +90,8 @@ def faults() -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         do = "start that server" if uri().startswith("http") else "free space or permissions there"
+        if "out-of-date database schema" in str(error):
+            do = f"copy it, then bring it up to date: .venv/bin/mlflow db upgrade {public(uri())}"
         raise BadInput(plain(error), public(uri()), f"{do}, or change MLFLOW_TRACKING_URI") from None
 
 
