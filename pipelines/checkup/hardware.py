@@ -135,7 +135,7 @@ def _computing(device: str, kind: str) -> Iterator[Finding]:
 
 
 def _product(device: str, precision: str, side: int) -> tuple[float, float]:
-    """A matrix product: its error, and operations in a second at the best of five times."""
+    """A matrix product: its error, and operations in a second at the best of ten times."""
     import keras
 
     ops = keras.ops
@@ -145,7 +145,7 @@ def _product(device: str, precision: str, side: int) -> tuple[float, float]:
         left, right = (ops.convert_to_tensor(part, dtype=precision) for part in (first, second))
         got = ops.convert_to_numpy(ops.cast(ops.matmul(left, right)[:64], "float32"))
         times = []
-        for _ in range(5):
+        for _ in range(10):
             begin = time.perf_counter()
             ops.convert_to_numpy(ops.matmul(left, right)[:1, :1])  # which waits for the whole product
             times.append(time.perf_counter() - begin)

@@ -78,7 +78,7 @@ def _needs() -> dict[str, tuple[Path, float]]:
     from data import store as cache
     from pipelines.tracking import store as kept
 
-    folder = kept.database().resolve().parent if kept.uri().startswith("sqlite:") else None
+    folder = kept.database().resolve().parent / "artifacts" if kept.uri().startswith("sqlite:") else None
     has_data = any(holding.name == _default() for holding in holdings.holdings())
     needs = {"data": (cache.root(), 0.0 if has_data else DOWNLOAD + ARRAYS)}
     if folder:

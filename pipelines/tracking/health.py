@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from data.errors import BadInput, reason
+from pipelines.command import making
 from pipelines.tracking import journal, store, unfinished
 
 PATIENCE = 20.0
@@ -81,4 +82,4 @@ def _again(header: dict) -> str:
     name = header.get("recipe_name")
     if header.get("search") or header.get("trial") or not name:
         return "make sync"
-    return f"make train-{name} RESUME={header.get('group') or header['id']}"
+    return f"{making(name)} RESUME={header.get('group') or header['id']}"
