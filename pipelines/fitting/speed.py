@@ -65,7 +65,7 @@ def compare(seconds: float = 2.0, images: int = 0) -> Comparison:
         seconds: to measure for; each precision has LEAST steps at least.
         images: in a step, 32x32 pixels of noise; 0: as many as a step of some 50 ms has, on a GPU 512.
     """
-    images = images or (512 if devices.gpus() else 8)
+    images = images or (512 if devices.gpus() else 16)
     generator = np.random.default_rng(0)
     inputs = generator.integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
     labels = generator.integers(0, 10, images)
