@@ -2,7 +2,8 @@
 
 usage: python -m pipelines.doctor [--json]
 
---json prints one object for machines. Nothing is changed, and nothing downloaded. Ends with status 2 where something
+--json prints one object for machines. Nothing is downloaded, and nothing changed but this: --precision auto takes from
+now on what was measured to be faster. Ends with status 2 where something
 is broken, so that commands that need it can't work; with 0 where there is advice at most.
 """
 

@@ -114,10 +114,11 @@ def run_name(name: str, splits: Splits, *particulars: str) -> str:
 def announce(trainer: Trainer, run: Run, console: Console) -> None:
     """What begins now, and the untrained network's loss beside that of knowing nothing."""
     splits, recipe = trainer.splits, trainer.recipe
+    why = trainer.why_precision and f" ({trainer.why_precision})"
     console.print(
         f"{run.name}: {splits.name} ({splits.manifest['source']}), {len(splits.train):,} training and "
         f"{len(splits.val):,} validation examples; {trainer.model.name}, {trainer.model.count_params():,} parameters; "
-        f"{recipe.epochs} epochs of {trainer.batches.steps} steps in {trainer.precision}",
+        f"{recipe.epochs} epochs of {trainer.batches.steps} steps in {trainer.precision}{why}",
         soft_wrap=True,
     )
     chance, formula = trainer.task.chance()

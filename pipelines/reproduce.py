@@ -8,7 +8,7 @@ Any other is measured against the spread of runs that differ from it in their se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
     metrics = found.history()
     request = training.Request(
         tags["recipe"],
-        settings.from_dict(found.recipe()),
+        replace(settings.from_dict(found.recipe()), precision=tags["precision"]),
         tta="test/tta_accuracy" in metrics,
         tags={"reproduces": found.id},
         threads=int(tags.get("threads", 0)),

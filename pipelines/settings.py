@@ -107,7 +107,8 @@ class Recipe:
     label_smoothing: float = 0.0
     """Share of each target spread evenly over all classes (Szegedy et al., arXiv 1512.00567, section 7)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 on a GPU and on a CPU with avx512_bf16 or amx_bf16, else float32."""
+    """auto: the one that make doctor found faster on this machine; where it has not been run, bfloat16 on a GPU and on
+    a CPU with avx512_bf16 or amx_bf16, else float32."""
     seed: int = 1
     deterministic: bool = False
     """Repeat bit for bit on one machine: deterministic operations and a fixed number of threads; may be slower."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,7 +182,7 @@ def resume(folder: Path, console: Console) -> Outcome:
 
     command.start_backend()
     header = journal.read_header(folder)
-    recipe = settings.from_dict(header["recipe"])
+    recipe = replace(settings.from_dict(header["recipe"]), precision=header["tags"]["precision"])
     trial = header.get("trial") and Trial(**header["trial"])
     request = Request(header["recipe_name"], recipe, header["tta"], header["group"], header["outcome"], trial=trial)
     preparation.prepare(recipe, header["threads"])

@@ -19,12 +19,13 @@ from data import download
 from data.download import Unreachable
 from data.errors import BadInput
 from models.fast import FastNetwork
-from pipelines import command, doctor
+from pipelines import command, doctor, train, training
 from pipelines.checkup import finding, hardware, places, software, variables
-from pipelines.fitting import speed
+from pipelines.fitting import devices, precision, speed
 from pipelines.fitting.speed import Comparison
 from pipelines.tracking import health, journal
 from pipelines.tracking import store as where
+from tests.conftest import QUICK, newest
 from tests.test_backends import HIDDEN
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -224,6 +225,45 @@ class TestPrecision:
         measured = Comparison({"float32": [1.0, 1.2] * 4, "bfloat16": [1.1] * 8})
         assert measured.faster == ""
         assert hardware.judged(measured, "bfloat16").state == "ok"
+
+    def test_that_was_measured_is_auto_on_this_machine_from_then_on(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
+        assert precision.choose("auto").name == "bfloat16"
+        monkeypatch.setattr(speed, "compare", lambda: compared(0.01, 0.02))
+        (found,) = hardware.precision()
+        assert (found.state, found.data["auto"]) == ("ok", "float32")
+        assert "0.50 times as fast" in precision.choose("auto").why
+        assert precision.choose("bfloat16") == precision.Choice("bfloat16")
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(devices, "describe", lambda: "another CPU")
+            assert precision.choose("auto").name == "bfloat16"
+        (tmp_path / "cache" / "precision.json").write_text("{")
+        assert precision.choose("auto").name == "bfloat16"
+
+    def test_that_can_not_be_kept_is_advice(self, tmp_path, monkeypatch):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("DATA_CACHE", str(tmp_path / "file" / "cache"))
+        monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
+        monkeypatch.setattr(speed, "compare", lambda: compared(0.01, 0.02))
+        (found,) = hardware.precision()
+        assert "--precision float32" in found.advice
+
+    def test_an_interrupted_training_keeps_its_own(self, store, run_stage, when_printed, monkeypatch):
+        def interrupt():
+            raise KeyboardInterrupt
+
+        precision.remember(0.5)
+        when_printed("initial loss", interrupt)
+        status, out, _ = run_stage(train, *QUICK)
+        assert status == 130
+        assert "in float32 (bfloat16 is 0.50 times as fast as float32 here, by make doctor's measurement)" in out
+        precision.remember(2.0)
+        seen = []
+        make = training.make_trainer
+        monkeypatch.setattr(training, "make_trainer", lambda *given: seen.append(make(*given)) or seen[0])
+        status, _, err = run_stage(train, QUICK[0], "--resume", "last")
+        assert status == 0, err
+        assert seen[0].precision == newest().data.tags["precision"] == "float32"
 
 
 class TestStore:

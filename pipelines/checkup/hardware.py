@@ -176,14 +176,18 @@ def _error(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def precision() -> Iterator[Finding]:
-    """Which precision ``auto`` takes, and which one a measurement finds faster."""
-    from pipelines.fitting import devices, speed
+    """Which precision a measurement finds faster; ``auto`` takes that from now on."""
+    from pipelines.fitting import precision as known
+    from pipelines.fitting import speed
 
-    yield judged(speed.compare(), devices.precision("auto"))
+    measured = speed.compare()
+    if measured.faster:
+        known.remember(measured.ratio)
+    yield judged(measured, known.choose("auto").name)
 
 
 def judged(measured: Comparison, chosen: str) -> Finding:
-    """The finding that a measurement makes of the precision that ``auto`` takes."""
+    """The finding that a measurement makes of the precision that ``auto`` takes from now on."""
     each = ", ".join(f"{name} {1000 * measured.median(name):.0f} ms" for name in measured.seconds)
     verdict = f"bfloat16 is {measured.ratio:.2f} times as fast" + ("" if measured.faster else ", not clearly so")
     data = {"auto": chosen, "faster": measured.faster, "ratio": measured.ratio, "steps": measured.steps}

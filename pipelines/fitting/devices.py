@@ -50,13 +50,6 @@ def has_bfloat16() -> bool:
     return bool(BFLOAT16_FLAGS & set(_cpu_field("flags").split()))
 
 
-def precision(choice: str) -> str:
-    """Resolve ``auto``: bfloat16 where the hardware multiplies it faster, else float32."""
-    if choice != "auto":
-        return choice
-    return "bfloat16" if gpus() or has_bfloat16() else "float32"
-
-
 def make_deterministic(threads: int) -> None:
     """Let the backend repeat every computation bit for bit, on so many threads; before it computes anything."""
     backend = keras.backend.backend()

@@ -63,7 +63,7 @@ def compare(seconds: float = 2.0, images: int = 0) -> Comparison:
 
     Args:
         seconds: to measure for; each precision has LEAST steps at least.
-        images: in a step, 32x32 pixels of noise; 0: as many as a step of some 50 ms has, on a GPU 512.
+        images: in a step, 32x32 pixels of noise; 0: 16, on a GPU 512.
     """
     images = images or (512 if devices.gpus() else 16)
     generator = np.random.default_rng(0)

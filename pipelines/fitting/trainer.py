@@ -13,7 +13,7 @@ import numpy as np
 from data.errors import BadInput
 from data.spec import Splits
 from pipelines import inputs, tasks
-from pipelines.fitting import devices
+from pipelines.fitting import devices, precision
 from pipelines.fitting.callbacks import AveragedWeights, Epochs, Interruptible, Keeper, Snapshots
 from pipelines.fitting.checkpoints import Checkpoints, Position, State
 from pipelines.fitting.features import COST, Footing, footing, head
@@ -70,7 +70,8 @@ class Trainer:
         batch_size = min(recipe.batch_size, len(splits.train))
         self.recipe, self.splits, self.console = recipe, splits, console
         self.task = tasks.bind(recipe, splits)
-        self.precision = devices.precision(recipe.precision)
+        chosen = precision.choose(recipe.precision)
+        self.precision, self.why_precision = chosen.name, chosen.why
         keras.utils.set_random_seed(recipe.seed)
         sizes = tuple(stage.image_size for stage in recipe.stages for _ in range(stage.epochs))
         self.batches = inputs.TrainingBatches(self.task, splits.train, batch_size, recipe.seed, sizes)
