@@ -332,7 +332,7 @@ class TestDisk:
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("DATA_CACHE", str(tmp_path / "file" / "cache"))
         found = by_name(places.disk())
-        assert found["data"].broken
+        assert found["disk for data"].broken
         assert found["disk"].state == "ok"
 
 
