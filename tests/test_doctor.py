@@ -254,7 +254,7 @@ class TestPrecision:
 
         precision.remember(0.5)
         when_printed("initial loss", interrupt)
-        status, out, _ = run_stage(train, *QUICK)
+        status, out, _ = run_stage(train, QUICK[0], "--epochs", 1, "--data.limit", 200)
         assert status == 130
         assert "in float32 (bfloat16 is 0.50 times as fast as float32 here, by make doctor's measurement)" in out
         precision.remember(2.0)
