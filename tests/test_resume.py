@@ -310,7 +310,7 @@ def unfinished_run(store):
             "experiment": "digits",
             "store": where.public(where.uri()),
             "started": 1.0,
-            "tags": {"data.sha256": ""},
+            "tags": {"data.sha256": "", "precision": "float32"},
             "params": {},
             "recipe_name": recipe,
             "recipe": settings.to_dict(recipes.find(recipe)),
