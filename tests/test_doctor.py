@@ -125,6 +125,7 @@ class TestPackages:
             "Keras_Tuner==0.1 ; os_name == 'posix'",
             "absent==2.0",
             "colorama==1 ; os_name == 'nt'",
+            "rich==0.1 ; python_full_version < '3'",
         ]
         lines += [f"rich=={software.importlib.metadata.version('rich')} \\", "    --hash=sha256:00", "absent-not[x]==1"]
         (tmp_path / "requirements.lock").write_text("\n".join(lines))

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import platform
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +36,9 @@ def python() -> Iterator[Finding]:
 
 def packages(gpu: bool) -> Iterator[Finding]:
     """The libraries' versions, against the lock that make setup installs: the one for GPUs or the other."""
-    installed = {_plain(item.metadata["Name"]): item.version for item in importlib.metadata.distributions()}
+    from packaging.utils import canonicalize_name
+
+    installed = {canonicalize_name(item.metadata["Name"]): item.version for item in importlib.metadata.distributions()}
     shown = {name: installed[name] for name in SHOWN if name in installed}
     words = ", ".join(f"{name} {version}" for name, version in shown.items())
     lock = ROOT / ("requirements-gpu.lock" if gpu else "requirements.lock")
@@ -46,9 +47,9 @@ def packages(gpu: bool) -> Iterator[Finding]:
         yield Finding("packages", words, data | {"lock": ""})
         return
     different = {}
-    for name, wanted, elsewhere in _locked(lock):
+    for name, wanted in _locked(lock):
         here = installed.get(name)
-        if here != wanted and (here or not elsewhere):
+        if here != wanted:
             different[name] = f"{here or 'missing'}, locked {wanted}"
     data["differences"] = different
     if not different:
@@ -60,17 +61,16 @@ def packages(gpu: bool) -> Iterator[Finding]:
     yield Finding("packages", found, data, "rm -r .venv and make setup, for what is locked")
 
 
-def _plain(name: str) -> str:
-    """A package's name as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _locked(lock: Path) -> Iterator[tuple[str, str]]:
+    """Name and version of each package that is locked for this machine and Python."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
 
-
-def _locked(lock: Path) -> Iterator[tuple[str, str, str]]:
-    """Name, version and, where it is not for every machine, the condition of each locked package."""
     for line in lock.read_text(encoding="utf-8").splitlines():
-        match = re.match(r"([\w.-]+)(?:\[[^\]]*\])?==([^\s;]+)\s*(?:;([^\\]*))?", line)
-        if match:
-            yield _plain(match[1]), match[2], (match[3] or "").strip()
+        if line[:1].isalnum():  # not the hashes
+            wanted = Requirement(line.rstrip(" \\"))
+            if wanted.marker is None or wanted.marker.evaluate():
+                yield canonicalize_name(wanted.name), next(iter(wanted.specifier)).version
 
 
 def code() -> Iterator[Finding]:
