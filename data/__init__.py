@@ -15,7 +15,7 @@ from data import store
 from data.dataset import Dataset
 from data.download import Unreachable
 from data.errors import BadInput
-from data.spec import DataConfig, Mapped, Spec, Split, Splits
+from data.spec import Cached, DataConfig, Mapped, Spec, Split, Splits
 
 
 @cache
@@ -70,6 +70,28 @@ def examples(manifest: dict, config: DataConfig, count: int) -> tuple[Path, dict
     images, labels = arrays[f"x{ending}"], arrays[f"y{ending}"]
     found = {name: images[np.flatnonzero(labels == number)[:count]] for number, name in enumerate(manifest["classes"])}
     return store.folder(dataset, "local"), found
+
+
+def cached(name: str, path: Path | None = None, **options: object) -> Cached:
+    """Images as they lie in the cache. They are brought there if they are not, or if a local copy is given.
+
+    Args:
+        name: the dataset's.
+        path: the local copy; a folder of the user's own is read again only where it has changed.
+        options: fields of DataConfig.
+    """
+    dataset = find(name)
+    if dataset.kind != "images":
+        raise BadInput("holds texts, and duplicates are sought among images", name, "leave --find-duplicates out")
+    own = "path" in dataset.choices
+    if path is not None and not own:
+        ingest(name, path, **options)
+    config = DataConfig(name, path=str(path or "") if own else "", **options)
+    dataset, source, manifest, notice = _resolve(config)
+    arrays = store.open_arrays(dataset, source, manifest)
+    images = {part: arrays["x" if part == "all" else f"x_{part}"] for part in manifest["counts"]}
+    labels = {part: np.asarray(arrays["y" if part == "all" else f"y_{part}"]) for part in images}
+    return Cached(store.folder(dataset, source), manifest, images, labels, dataset.files(manifest), notice)
 
 
 def load(config: DataConfig) -> Splits:

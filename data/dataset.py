@@ -129,6 +129,10 @@ class Dataset:
             counts[part or "all"] = np.bincount(chosen[key], minlength=len(numbers)).tolist()
         return chosen, manifest | {"classes": [known[number] for number in numbers], "counts": counts}
 
+    def files(self, manifest: dict) -> dict[str, list[str]]:
+        """Of each part the file of each row, relative to ``path``; nothing where rows are no files."""
+        return {}
+
     def splits(self, arrays: Arrays, manifest: dict, config: DataConfig) -> Splits:
         """The parts of the cached arrays that a configuration asks for.
 

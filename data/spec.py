@@ -3,6 +3,7 @@
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -169,6 +170,21 @@ class Split:
     def take(self, rows: np.ndarray) -> "Split":
         """The split of these rows only."""
         return Split(Subset(self.inputs, rows), self.labels[rows])
+
+
+@dataclass(frozen=True)
+class Cached:
+    """Images as they lie in the cache, by part: train and test, or all where there is no official test set."""
+
+    place: Path
+    """Where what is made of them is put."""
+    manifest: dict
+    images: dict[str, Source]
+    labels: dict[str, np.ndarray]
+    files: dict[str, list[str]]
+    """Of each row the file; nothing where there are no files."""
+    notice: str = ""
+    """See :class:`Splits`."""
 
 
 @dataclass(frozen=True)

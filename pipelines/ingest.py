@@ -1,10 +1,13 @@
 """Bring a dataset into the cache: from its publisher, or from a local copy; verified and atomic.
 
 usage: python -m pipelines.ingest DATASET [--from PATH] [--size N] [--resize crop|pad|stretch] [--strict]
+                                          [--find-duplicates]
 
 PATH is the publisher's archive, an .npz with x_train, y_train, x_test, y_test, or a folder of
 train/CLASS/*.png and test/CLASS/*.png; for names a folder of ORIGIN.txt or a zip archive of one; for csv a file of
 texts and labels; for folder a folder CLASS/*.jpg, of which a contact sheet is drawn.
+--find-duplicates lists the images of the test set that stand in the training set, too, or nearly; what is in the cache
+is not read again.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from pipelines import command
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from data.spec import Cached
 
 ROWS, COLUMNS = 20, 8
 """Classes on a contact sheet, and images of each."""
@@ -39,6 +44,8 @@ class Options:
     """folder: how images become square: their middle, all of them beside black, or out of proportion."""
     strict: bool = False
     """folder: refuse it if files can't be read, or if an image stands in two parts."""
+    find_duplicates: bool = False
+    """Images: list those that stand in two parts, or twice in a folder without parts, exactly or nearly."""
 
 
 def main(arguments: list[str]) -> None:
@@ -50,12 +57,26 @@ def main(arguments: list[str]) -> None:
 
     console = reports.console()
     chosen = {"size": options.size, "resize": options.resize, "strict": options.strict}
-    manifest = data.ingest(options.dataset, options.path, **chosen)
+    cached = None
+    if options.find_duplicates:
+        cached = data.cached(options.dataset, options.path, **chosen)
+        reports.warn_of_stand_in(cached.notice, console)
+    manifest = cached.manifest if cached else data.ingest(options.dataset, options.path, **chosen)
     console.print(reports.data_table(manifest))
     for fault in manifest.get("faults", ()):
         console.print(fault, soft_wrap=True)
     if options.dataset == "folder":
         _draw(manifest, data.DataConfig("folder", path=str(options.path), **chosen), console)
+    if cached:
+        _find_duplicates(cached, console)
+
+
+def _find_duplicates(cached: Cached, console: Console) -> None:
+    """Tell which images stand twice; the list and a figure go to the dataset's place in the cache."""
+    from data import duplicates
+    from pipelines.reports import duplicates as told
+
+    told.write(cached, duplicates.find(cached.images), console)
 
 
 def _draw(manifest: dict, config: object, console: Console) -> None:

@@ -145,6 +145,22 @@ def augmentations(originals: np.ndarray, draws: np.ndarray, names: Sequence[str]
     return figure
 
 
+def pairs(images: Sequence[np.ndarray], titles: Sequence[str], marked: Sequence[bool], notice: str) -> Figure:
+    """Two images (2, H, W, C) side by side under their title, for each pair; some are marked by colour."""
+    columns = min(8, len(images))
+    lines = -(-len(images) // columns)
+    figure = new(1.9 * columns, 1.45 * lines + 0.3, notice)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, two, title, mark in zip(grid.flat, images, titles, marked, strict=False):
+        apart = np.pad(two, ((0, 0), (0, 0), (0, max(1, two.shape[2] // 16)), (0, 0)), constant_values=255)
+        show(axes, np.concatenate(apart, axis=1))
+        # A name may hold a dollar, which is no formula.
+        axes.set_title(title, fontsize=6.5, color="firebrick" if mark else "black", parse_math=False)
+    return figure
+
+
 def contact_sheet(examples: Mapping[str, np.ndarray], counts: Sequence[int]) -> Figure:
     """A line of images uint8 (N, H, W, C) for each class, below its name and its number of images."""
     longest = max(map(len, examples.values()))
