@@ -40,8 +40,12 @@ of like aeroplanes and ships begin; 520 and 37 from 0.6 on."""
 MOVED = 3
 """Pixels of the grey image by which the second picture may be shifted."""
 
-CANDIDATES = 1_000_000
-"""Pairs that are looked at closer, at most: where there are more, hashes have to differ in fewer bits."""
+SHIFT, REACH_SHIFTED = 2, 10
+"""One of the two is hashed shifted, too, by so many pixels each way: pHash itself does not know a picture again that is
+moved by two. Those hashes differ in that many bits at most."""
+
+CANDIDATES = 200_000
+"""Pairs that are looked at closer, at most, for each shift; if there are more, hashes have to differ in fewer bits."""
 
 PAIRS, FEWEST, CHANCE = 2_000, 100, 0.25
 """Of so many random pairs of images, if there are so many images, nine tenths have to be less similar than that. Those
@@ -66,9 +70,6 @@ class Looks:
 
     grey: np.ndarray
     """(N, SIDE, SIDE), uint8."""
-    hashes: np.ndarray
-    """(N,), uint64; of their mirror images, too."""
-    mirrored: np.ndarray
     prints: np.ndarray
     """(N,), by which equal images are told."""
 
@@ -87,8 +88,8 @@ class Found:
     """Two parts, and the number of images of the first."""
     chance: float = 0.0
     """So similar are nine tenths of random pairs at most; where CHANCE is exceeded, equal images alone were sought."""
-    reach: int = REACH
-    """In how many bits hashes differed at most."""
+    strict: int = 0
+    """In so many bits fewer hashes had to differ because there were too many candidates."""
 
     @property
     def told(self) -> bool:
@@ -106,8 +107,8 @@ def find(parts: dict[str, Source]) -> Found:
     for part, other in couples:
         pairs = _equal(looks[part], looks[other], part == other)
         if found.told:
-            near, reach = _near(looks[part], looks[other], part == other)
-            pairs, found = pairs + near, replace(found, reach=min(reach, found.reach))
+            near, strict = _near(looks[part], looks[other], part == other)
+            pairs, found = pairs + near, replace(found, strict=max(strict, found.strict))
         rows += [(part, row, other, *rest) for row, *rest in pairs]
     return replace(found, pairs=_sorted(rows))
 
@@ -123,23 +124,33 @@ def _sorted(rows: list[tuple]) -> pd.DataFrame:
 
 
 def _looks(source: Source, name: str) -> Looks:
-    from imagehash import phash
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    def look(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bytes]:
+    def look(pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
         plain = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).convert("L")
-        grey = plain.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-        bits = (np.packbits(phash(image).hash) for image in (grey, ImageOps.mirror(grey)))
-        return np.asarray(grey), *bits, hashlib.sha256(pixels).digest()
+        return np.asarray(plain.resize((SIDE, SIDE), Image.Resampling.LANCZOS)), hashlib.sha256(pixels).digest()
 
-    grey, prints = np.empty((len(source), SIDE, SIDE), np.uint8), np.empty(len(source), "S32")
-    hashes, done = np.empty((2, len(source), 8), np.uint8), 0
+    grey, prints, done = np.empty((len(source), SIDE, SIDE), np.uint8), np.empty(len(source), "S32"), 0
     with _working(f"looking at {name}", len(source)) as work:
         for batch in batches(source):
             for found in work(look, np.ascontiguousarray(batch)):
-                grey[done], hashes[0, done], hashes[1, done], prints[done] = found
+                grey[done], prints[done] = found
                 done += 1
-    return Looks(grey, *hashes.view(np.uint64)[..., 0], prints)
+    return Looks(grey, prints)
+
+
+def _hashes(grey: np.ndarray, down: int = 0, right: int = 0) -> np.ndarray:
+    """Perceptual hashes (N,), uint64, of grey images (N, SIDE, SIDE) that are shifted so far."""
+    from imagehash import phash
+    from PIL import Image
+
+    def bits(image: np.ndarray) -> np.ndarray:
+        return np.packbits(phash(Image.fromarray(image)).hash)
+
+    around = ((0, 0), (max(0, down), max(0, -down)), (max(0, right), max(0, -right)))
+    moved = np.pad(grey, around, mode="edge")[:, max(0, -down) :, max(0, -right) :][:, :SIDE, :SIDE]
+    with _working("hashing", len(grey)) as work:
+        return np.array([*work(bits, moved)], np.uint8).reshape(-1, 8).view(np.uint64)[:, 0]
 
 
 def _equal(part: Looks, other: Looks, same: bool) -> list[tuple]:
@@ -152,27 +163,42 @@ def _equal(part: Looks, other: Looks, same: bool) -> list[tuple]:
 
 
 def _near(part: Looks, other: Looks, same: bool) -> tuple[list[tuple], int]:
-    """Pairs of different images that are nearly the same, of equal ones the first only; and the reach that was used."""
+    """Pairs of different images that are nearly the same, of equal ones the first only; and how strict that was."""
     # Of 10,000 equal images the pairs alone would fill the memory.
     ours, theirs = (np.sort(np.unique(looks.prints, return_index=True)[1]) for looks in (part, other))
-    found, reach = [], REACH
-    for kind, hashes in (("near", part.hashes), ("mirrored", part.mirrored)):
-        candidates, reach = _candidates(hashes[ours], other.hashes[theirs], reach, same)
-        rows, others, bits = ours[candidates[0]], theirs[candidates[1]], candidates[2]
-        differ = part.prints[rows] != other.prints[others]
+    plain, known = part.grey[ours], _hashes(other.grey[theirs])
+    found, strict = [], 0
+    for kind, grey in (("near", plain), ("mirrored", plain[:, :, ::-1])):
+        candidates = []
+        for down, right in product((0, -SHIFT, SHIFT), repeat=2):
+            reach = max(0, (REACH_SHIFTED if down or right else REACH) - strict)
+            pairs, used = _candidates(_hashes(grey, down, right), known, reach, same)
+            candidates, strict = [*candidates, pairs], strict + reach - used
+        rows, others, bits = _once(np.concatenate(candidates, axis=1))
+        differ = part.prints[ours[rows]] != other.prints[theirs[others]]
         rows, others, bits = rows[differ], others[differ], bits[differ]
-
-        def look(start: int, rows: np.ndarray = rows, others: np.ndarray = others, kind: str = kind) -> np.ndarray:
-            here = slice(start, start + STEP)
-            grey = part.grey[rows[here]]
-            return similarity(grey[:, :, ::-1] if kind == "mirrored" else grey, other.grey[others[here]])
-
-        with _working(f"looking at {kind} pairs", len(rows), STEP) as work:
-            alike = np.concatenate([*work(look, range(0, len(rows), STEP)), np.zeros(0)])
+        alike = _alike(grey, other.grey[theirs], rows, others)
         for number in np.flatnonzero(alike >= FIT):
-            pair = int(rows[number]), int(others[number]), kind, int(bits[number]), round(float(alike[number]), 3)
-            found.append(pair)
-    return found, reach
+            place = int(ours[rows[number]]), int(theirs[others[number]])
+            found.append((*place, kind, int(bits[number]), round(float(alike[number]), 3)))
+    return found, strict
+
+
+def _once(candidates: np.ndarray) -> np.ndarray:
+    """Each pair of candidates (3, N) once, with the fewest bits."""
+    ordered = candidates[:, np.lexsort(candidates[::-1])]
+    return ordered[:, np.any(np.diff(ordered[:2], axis=1, prepend=-1), axis=0)]
+
+
+def _alike(grey: np.ndarray, others: np.ndarray, rows: np.ndarray, other_rows: np.ndarray) -> np.ndarray:
+    """The similarity of pairs of images, (N,)."""
+
+    def look(start: int) -> np.ndarray:
+        here = slice(start, start + STEP)
+        return similarity(grey[rows[here]], others[other_rows[here]])
+
+    with _working("looking at pairs", len(rows), STEP) as work:
+        return np.concatenate([*work(look, range(0, len(rows), STEP)), np.zeros(0)])
 
 
 def _candidates(hashes: np.ndarray, others: np.ndarray, reach: int, same: bool) -> tuple[np.ndarray, int]:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from data.duplicates import Found
     from data.spec import Cached
 
-LISTED, DRAWN = 20, 40
-"""Pairs in the table, and in the figure."""
+LISTED, DRAWN, NAMED = 20, 40, 5
+"""Pairs in the table, in the figure, and named for their different labels."""
 
-LONGEST = 28
+LONGEST = 24
 """Characters of a name in the figure; of longer ones their end is shown."""
 
 
@@ -47,30 +47,37 @@ def write(cached: Cached, found: Found, console: Console) -> None:
 
 
 def sentences(pairs: pd.DataFrame, found: Found) -> list[str]:
-    """How many images stand twice, in which parts, and what was not looked for."""
-    told = []
-    for part, other, count in found.compared:
-        here = pairs[(pairs["part"] == part) & (pairs["other_part"] == other)]
-        first = here.drop_duplicates("row")["kind"]
-        equal, near, mirrored = ((first == kind).sum() for kind in ("equal", "near", "mirrored"))
-        where = f"of {count:,} images of {part}" if part != other else f"of {count:,} images"
-        stand = f"in {other}" if part != other else "among those before"
-        text = f"{where} {equal:,} stand {stand}, too, byte for byte"
-        if found.told:
-            text += f", and {near + mirrored:,} nearly ({(near + mirrored) / count:.2%}), {mirrored:,} of them mirrored"
-        told.append(f"{text}; {_differs(here).sum():,} of {len(here):,} pairs have different labels")
+    """How many images stand twice, and where; whose labels differ; what was not looked for."""
+    told = [_counted(pairs, found, *compared) for compared in found.compared]
+    different = pairs[_differs(pairs)].to_dict("records")
+    if different:
+        named = "; ".join(f"{_labelled(pair, '')} and {_labelled(pair, 'other_')}" for pair in different[:NAMED])
+        rest = "; …" if len(different) > NAMED else ""
+        told.append(f"pairs with different labels, {len(different):,} of {len(pairs):,}: {named}{rest}")
     if not found.told:
         told.append(
-            "near-duplicates were not sought: these images are so much alike that they can't be told from copies "
+            "near-duplicates were not sought: these images are so much alike that copies can't be told "
             f"(a tenth of random pairs has a similarity above {found.chance:.2f}; {CHANCE} is the limit)"
         )
-    if found.reach < REACH:
-        told.append(
-            f"too many images are alike: only hashes that differ in up to {found.reach} bits were taken, not {REACH}"
-        )
-    if any(part == other for part, other, _ in found.compared) and not pairs.empty:
+    if found.strict:
+        reach = f"{max(0, REACH - found.strict)} bits, not {REACH}"
+        told.append(f"too many images are alike: only pairs were looked at whose hashes differ in at most {reach}")
+    if pairs.empty:
+        return [*told, "nothing was found, so there is nothing to list"]
+    if any(part == other for part, other, _ in found.compared) and found.told:
         told.append("a test set that is cut from them keeps equal images together, but not those that are nearly so")
     return told
+
+
+def _counted(pairs: pd.DataFrame, found: Found, part: str, other: str, count: int) -> str:
+    here = pairs[(pairs["part"] == part) & (pairs["other_part"] == other)]
+    best = here.drop_duplicates("row")["kind"]
+    equal, near, mirrored = ((best == kind).sum() for kind in ("equal", "near", "mirrored"))
+    parts = (part, f"one of {other}") if part != other else ("all", "an earlier one")
+    text = f"{parts[0]}, {count:,} images: equal to {parts[1]} {equal:,}"
+    if not found.told:
+        return text
+    return f"{text}, nearly so {near + mirrored:,} ({(near + mirrored) / count:.2%}), of these mirrored {mirrored:,}"
 
 
 def _named(cached: Cached, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -110,11 +117,17 @@ def _name(pair: dict, side: str) -> str:
     return pair.get(f"{side}file") or f"{pair[f'{side}part']} {pair[f'{side}row']}"
 
 
+def _labelled(pair: dict, side: str) -> str:
+    return f"{_name(pair, side)} ({pair[f'{side}class']})"
+
+
 def _short(pair: dict, side: str) -> str:
     """An image's name and class as a figure can show them."""
-    name = " ".join(_name(pair, side).encode(errors="backslashreplace").decode().split())
-    shown = name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
-    return shown if "file" in pair else f"{shown} {pair[f'{side}class']}"
+    name, label = (
+        " ".join(text.encode(errors="backslashreplace").decode().split())
+        for text in (_name(pair, side), pair[f"{side}class"])
+    )
+    return f"{name if len(name) <= LONGEST else f'…{name[1 - LONGEST :]}'} ({label})"
 
 
 def _how(pair: dict) -> str:
