@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.spec import Source, batches
+from data.spec import Chain, Source, batches
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,7 @@ def find(parts: dict[str, Source]) -> Found:
     """Images that stand in two parts, each with the parts before it; or twice in the one part that there is."""
     looks = {name: _looks(source, name) for name, source in parts.items()}
     couples = [(second, first) for first, second in combinations(looks, 2)] or [tuple(looks) * 2]
-    chance = _chance(np.concatenate([part.grey for part in looks.values()]))
+    chance = _chance([*looks.values()])
     found = Found(None, tuple((part, other, len(looks[part])) for part, other in couples), chance)
     rows = []
     for part, other in couples:
@@ -253,14 +253,15 @@ def _edges(grey: np.ndarray) -> np.ndarray:
     return np.copysign(np.sqrt(np.abs(steps)), steps)
 
 
-def _chance(grey: np.ndarray) -> float:
-    """The similarity below which nine tenths of random pairs lie; 0 where there are too few images to say."""
-    if len(grey) < FEWEST:
+def _chance(parts: list[Looks]) -> float:
+    """The similarity below which nine tenths of random pairs of different images lie; 0 where these are too few."""
+    grey = Chain(tuple(part.grey for part in parts))
+    different = np.unique(np.concatenate([part.prints for part in parts]), return_index=True)[1]
+    if len(different) < FEWEST:
         return 0.0
-    rows = np.random.default_rng(0).integers(0, len(grey), (PAIRS, 2))
-    rows = rows[rows[:, 0] != rows[:, 1]]
-    found = [similarity(*grey[rows[start : start + STEP]].swapaxes(0, 1)) for start in range(0, len(rows), STEP)]
-    return float(np.quantile(np.concatenate(found), 0.9))
+    rows = np.random.default_rng(0).choice(different, (2, PAIRS))
+    rows = rows[:, rows[0] != rows[1]]
+    return float(np.quantile(similarity(grey[rows[0]], grey[rows[1]]), 0.9))
 
 
 @contextmanager
