@@ -57,6 +57,7 @@ ui: setup
 
 #: ingest-DATASET [FROM=path]   bring a dataset into data/cache, from its publisher or from a local copy
 #:   FROM=DIR ARGS="--size 96"  a folder of images (ingest-folder), with a contact sheet; --resize, --strict
+#:   ARGS=--find-duplicates     images of the test set that stand in the training set, too, or nearly: list and figure
 ingest-%: setup
 	@eval "$(MODULE) pipelines.ingest '$*' $${FROM:+--from \"\$$FROM\"} $$ARGS"
 

@@ -98,6 +98,13 @@ def test_many_equal_images_are_not_paired_each_with_each(drawn):
     assert rows(duplicates.find({"all": images})) == expected
 
 
+def test_parts_without_images_are_left_out(drawn):
+    images = drawn["x_test"]
+    found = duplicates.find({"train": images, "val": images[:0], "test": images[3:4]})
+    assert rows(found) == {(0, 3): "equal"}
+    assert found.compared == (("test", "train", 1),)
+
+
 def test_images_without_contrast_are_not_near_each_other():
     levels = np.arange(50, 80, dtype=np.uint8)
     images = np.broadcast_to(levels[:, None, None, None], (30, 8, 8, 1))

@@ -73,8 +73,7 @@ def _counted(pairs: pd.DataFrame, found: Found, part: str, other: str, count: in
     here = pairs[(pairs["part"] == part) & (pairs["other_part"] == other)]
     best = here.drop_duplicates("row")["kind"]
     equal, near, mirrored = ((best == kind).sum() for kind in ("equal", "near", "mirrored"))
-    parts = (part, f"one of {other}") if part != other else ("all", "an earlier one")
-    text = f"{parts[0]}, {count:,} images: equal to {parts[1]} {equal:,}"
+    text = f"{part}, {count:,} images: equal to {f'one of {other}' if part != other else 'an earlier one'} {equal:,}"
     if not found.told:
         return text
     return f"{text}, nearly so {near + mirrored:,} ({(near + mirrored) / count:.2%}), of these mirrored {mirrored:,}"
