@@ -146,7 +146,7 @@ def test_files_that_stand_in_two_parts_are_listed_with_their_labels(pets, run_st
     status, out, err = run_stage(ingest, "folder", "--from", pets, "--size", 32, "--find-duplicates")
     assert (status, err) == (0, "")
     place = next((tmp_path / "cache").glob("folder-pets-*/local"))
-    assert f"all 3 pairs: {place / 'duplicates.csv'}" in out
+    assert f"list of all pairs (3): {place / 'duplicates.csv'}" in out
     listed = pd.read_csv(place / "duplicates.csv")
     assert listed[["file", "class", "other_file", "other_class", "kind"]].to_numpy().tolist() == [
         ["val/cat/01.png", "cat", "train/dog/02.png", "dog", "equal"],

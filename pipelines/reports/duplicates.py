@@ -42,8 +42,8 @@ def write(cached: Cached, found: Found, console: Console) -> None:
     titles = [f"{_short(pair, '')}\n{_short(pair, 'other_')}\n{_how(pair)}" for pair in drawn]
     images = [_images(cached, pair) for pair in drawn]
     figures.pairs(images, titles, [_differs(pair) for pair in drawn], cached.notice).savefig(drawing)
-    console.print(f"all {len(pairs):,} pairs: {listing}", soft_wrap=True)
-    console.print(f"the {len(drawn)} most similar ones: {drawing}", soft_wrap=True)
+    console.print(f"list of all pairs ({len(pairs):,}): {listing}", soft_wrap=True)
+    console.print(f"figure of the most similar ({len(drawn)}): {drawing}", soft_wrap=True)
 
 
 def sentences(pairs: pd.DataFrame, found: Found) -> list[str]:

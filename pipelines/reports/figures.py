@@ -149,7 +149,7 @@ def pairs(images: Sequence[np.ndarray], titles: Sequence[str], marked: Sequence[
     """Two images (2, H, W, C) side by side under their title, for each pair; some are marked by colour."""
     columns = min(8, len(images))
     lines = -(-len(images) // columns)
-    figure = new(1.9 * columns, 1.45 * lines + 0.3, notice)
+    figure = new(max(5, 1.9 * columns), 1.45 * lines + 0.3, notice)  # a notice needs its width
     grid = figure.subplots(lines, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
