@@ -1,4 +1,5 @@
 import io
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -140,6 +141,17 @@ def pets(tmp_path, drawn):
     images["val/cat"][0] = images["train/dog"][1]
     images["test/cat"][2] = images["train/dog"][1][:, ::-1]
     return lay(tmp_path / "pets", images)
+
+
+def test_names_that_are_no_text_or_look_like_formulas_are_listed(tmp_path, drawn, run_stage):
+    path = lay(tmp_path / "pets", {"a$x^": drawn["x_test"][:3], "b": drawn["x_test"][2:5]})
+    os.rename(path / "b" / "01.png", os.fsencode(path / "b") + b"/\xff $x^$\n.png")
+    status, out, err = run_stage(ingest, "folder", "--from", path, "--size", 32, "--find-duplicates")
+    assert (status, err) == (0, "")
+    place = next((tmp_path / "cache").glob("folder-pets-*/local"))
+    listed = pd.read_csv(place / "duplicates.csv")
+    assert listed[["file", "other_file"]].to_numpy().tolist() == [["b/\\udcff $x^$\n.png", "a$x^/03.png"]]
+    assert (place / "duplicates.png").exists()
 
 
 def test_files_that_stand_in_two_parts_are_listed_with_their_labels(pets, run_stage, tmp_path):

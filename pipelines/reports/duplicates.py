@@ -37,7 +37,7 @@ def write(cached: Cached, found: Found, console: Console) -> None:
         return
     best = pairs.drop_duplicates(["part", "row"]).to_dict("records")
     console.print(_table(best[:LISTED], len(best)))
-    pairs.to_csv(listing, index=False, errors="surrogateescape")
+    pairs.to_csv(listing, index=False)
     drawn = best[:DRAWN]
     titles = [f"{_short(pair, '')}\n{_short(pair, 'other_')}\n{_how(pair)}" for pair in drawn]
     images = [_images(cached, pair) for pair in drawn]
@@ -87,10 +87,15 @@ def _named(cached: Cached, pairs: pd.DataFrame) -> pd.DataFrame:
     for side in ("", "other_"):
         places = list(zip(pairs[f"{side}part"], pairs[f"{side}row"], strict=True))
         named |= {f"{side}part": pairs[f"{side}part"], f"{side}row": pairs[f"{side}row"]}
-        named[f"{side}class"] = [classes[cached.labels[part][row]] for part, row in places]
+        named[f"{side}class"] = [_plain(classes[cached.labels[part][row]]) for part, row in places]
         if cached.files:
-            named[f"{side}file"] = [cached.files[part][row] for part, row in places]
+            named[f"{side}file"] = [_plain(cached.files[part][row]) for part, row in places]
     return pd.DataFrame(named | {name: pairs[name] for name in ("kind", "bits", "similarity")})
+
+
+def _plain(name: str) -> str:
+    """A name whose bytes are no text can't be written as such."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _table(best: list[dict], count: int) -> Table:
@@ -122,10 +127,7 @@ def _labelled(pair: dict, side: str) -> str:
 
 def _short(pair: dict, side: str) -> str:
     """An image's name and class as a figure can show them."""
-    name, label = (
-        " ".join(text.encode(errors="backslashreplace").decode().split())
-        for text in (_name(pair, side), pair[f"{side}class"])
-    )
+    name, label = (" ".join(text.split()) for text in (_name(pair, side), pair[f"{side}class"]))
     return f"{name if len(name) <= LONGEST else f'…{name[1 - LONGEST :]}'} ({label})"
 
 
