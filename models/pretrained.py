@@ -16,8 +16,24 @@ if TYPE_CHECKING:
 
     from data.spec import Spec
 
-FILES: dict[str, Path] = {}
-"""Where the networks of sources lie on this machine, by :attr:`Source.sha256`; filled by :mod:`pipelines.sources`."""
+
+@dataclass(frozen=True)
+class Kept:
+    """A source's network on this machine."""
+
+    path: Path
+    trust: bool = False
+    """Whether it may carry code: its user has said so."""
+
+    def opened(self) -> keras.Model:
+        """See :func:`models.trunks.opened`."""
+        from models import trunks
+
+        return trunks.opened(self.path, self.trust)
+
+
+KEPT: dict[str, Kept] = {}
+"""The networks of sources by :attr:`Source.sha256`; filled by :mod:`pipelines.sources`."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +87,10 @@ class Transferred(Regularized):
 
         from models import trunks
 
-        if self.source.sha256 not in FILES:
+        if self.source.sha256 not in KEPT:
             do = "give one: --source.network, --source.run, --source.model or --source.file"
             raise BadInput("no trained network is given", "--source", do)
-        network = trunks.opened(FILES[self.source.sha256])
+        network = KEPT[self.source.sha256].opened()
         bare = network if self.source.network else trunks.headless(network)
         pixels = keras.Input(spec.shape, dtype="uint8", name="pixels")
         x = trunks.adapted(pixels, trunks.taken(bare, spec, self.size))

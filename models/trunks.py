@@ -12,6 +12,7 @@ import numpy as np
 import models
 from data.errors import BadInput, reason
 from data.spec import Spec
+from models import safety
 from models.layers import Channels
 
 TRUNK = "trunk"
@@ -21,14 +22,17 @@ USUAL = 224
 """Side in pixels of the images that classifiers of keras.applications which take any were trained on."""
 
 
-def opened(path: Path) -> keras.Model:
-    """The network of a .keras file, which may have layers of ours; nothing in the file is executed.
+def opened(path: Path, trust: bool = False) -> keras.Model:
+    """The network of a .keras file, which may have layers of ours; nothing in it is executed, unless it is trusted.
 
     Raises:
+        BadInput: it asks for more than a network needs.
         Exception: whatever Keras raises at a file that is damaged, or holds something else.
     """
     models.import_all()
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    if not trust:
+        safety.check(path)
+    return keras.saving.load_model(path, compile=False, safe_mode=not trust)
 
 
 def application(name: str) -> keras.Model:

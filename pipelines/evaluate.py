@@ -24,6 +24,8 @@ class Options:
     """A run's id or name, or last."""
     tta: bool = False
     """Also with averages over shifts, and over mirror images where training had them."""
+    trust: bool = False
+    """Execute the code that is recorded with the model, and in it; without it nothing of it is executed."""
 
 
 def main(arguments: list[str]) -> None:
@@ -45,7 +47,7 @@ def main(arguments: list[str]) -> None:
     reports.warn_of_stand_in(splits.notice, console)
     task = tasks.bind(recipe, splits)
     evaluation.check(task, options.tta)
-    model = found.load_model()
+    model = found.load_model(options.trust)
     with runs.append(found, console) as run:
         evaluation.evaluate(run, task, model, options.tta, console)
     console.print(f"{found.name}: written into run {found.id}", soft_wrap=True)

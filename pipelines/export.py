@@ -50,6 +50,8 @@ class Options:
     """TensorFlow's SavedModel, LiteRT (once TensorFlow Lite), or ONNX."""
     out: Path | None = None
     """Folder; exports/NAME-FORMAT where none is given."""
+    trust: bool = False
+    """Execute the code that is recorded with the model, and in it; without it nothing of it is executed."""
 
 
 def main(arguments: list[str]) -> None:
@@ -62,7 +64,10 @@ def main(arguments: list[str]) -> None:
     console = reports.console()
     exporting.check(options.format)
     found = recorded.find(options.run)
-    model, again = found.load_model(), found.load_model()  # exporting changes the layers of one
+    model, again = (
+        found.load_model(options.trust),
+        found.load_model(options.trust),
+    )  # exporting changes the layers of one
     path = exporting.write(again, options.format, options.out or Path("exports") / f"{found.name}-{options.format}")
     inputs, whose = _inputs(found, model)
     show(measure(model, inputs, options.format, path), path, console)

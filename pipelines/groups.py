@@ -27,7 +27,7 @@ def start(request: Request, count: int, console: Console) -> None:
         raise BadInput(f"{count} says nothing about a spread", "--seeds", "give 2 or more")
     command.start_backend()
     seeds = list(range(request.recipe.seed, request.recipe.seed + count))
-    header = {"recipe": settings.to_dict(request.recipe), "tta": request.tta, "seeds": seeds}
+    header = {"recipe": settings.to_dict(request.recipe), "tta": request.tta, "seeds": seeds, "trust": request.trust}
     listed = {"seed": ",".join(map(str, seeds))}
     parent = members.Parent("seeds", request, (f"seeds{seeds[0]}to{seeds[-1]}",), header, listed)
     with members.begun(parent, console) as (run, notice):
@@ -42,7 +42,7 @@ def resume(folder: Path, console: Console) -> None:
     header = journal.read_header(folder)
     recipe = settings.from_dict(header["recipe"])
     with members.taken_up(folder, recipe, console) as (run, notice):
-        request = training.Request(header["recipe_name"], recipe, header["tta"])
+        request = training.Request(header["recipe_name"], recipe, header["tta"], trust=header.get("trust", False))
         _train_members(run, request, header["seeds"], notice, console)
 
 

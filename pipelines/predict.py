@@ -48,6 +48,8 @@ class Options:
     """Texts, or paths of images, folders, patterns or lists of them."""
     out: Path | None = None
     """Write all answers, with the probabilities of all classes, to this .csv, .parquet or .json."""
+    trust: bool = False
+    """Execute the code that is recorded with the model, and in it; without it nothing of it is executed."""
 
 
 def main(arguments: list[str]) -> None:
@@ -64,7 +66,7 @@ def main(arguments: list[str]) -> None:
     from pipelines.tracking import recorded
 
     console = reports.console()
-    model = recorded.find(options.run).load_model()
+    model = recorded.find(options.run).load_model(options.trust)
     inputs = [text for given in options.inputs for text in prediction.gather(given, model.kind)]
     if not inputs:
         raise BadInput("holds no input", ", ".join(options.inputs), "give a file with one input a line")

@@ -61,8 +61,14 @@ def load(recipe: Recipe, wanted: str, console: Console) -> Splits:
     return splits
 
 
-def make_trainer(recipe: Recipe, splits: Splits, console: Console) -> Trainer:
+def make_trainer(recipe: Recipe, splits: Splits, console: Console, trust: bool = False) -> Trainer:
     """All that the training needs; it brings Keras, so :func:`prepare` comes first.
+
+    Args:
+        recipe: any.
+        splits: its data.
+        console: where to report.
+        trust: whether the network that it begins from may carry code.
 
     Raises:
         BadInput: the recipe does not fit the data, or the hardware.
@@ -70,7 +76,7 @@ def make_trainer(recipe: Recipe, splits: Splits, console: Console) -> Trainer:
     from pipelines import sources
     from pipelines.fitting.trainer import Trainer
 
-    return Trainer(sources.provide(recipe), splits, console)
+    return Trainer(sources.provide(recipe, trust), splits, console)
 
 
 def record_inputs(run: Run, recipe: Recipe, splits: Splits) -> None:

@@ -29,6 +29,8 @@ class Options:
 
     run: Annotated[str, tyro.conf.Positional]
     """A run's id or name, or last."""
+    trust: bool = False
+    """Execute code in the network that it begins from, or recorded with it; without it nothing of it is executed."""
 
 
 def main(arguments: list[str]) -> None:
@@ -53,6 +55,7 @@ def main(arguments: list[str]) -> None:
         tags={"reproduces": found.id},
         threads=int(tags.get("threads", 0)),
         data_sha256=tags["data.sha256"],
+        trust=options.trust,
     )
     with store.faults():
         spread = recorded.other_seeds(found)

@@ -1,8 +1,9 @@
 """The recorded model, usable anywhere: raw input in; probabilities, or reconstructions, out.
 
 MLflow loads it by :func:`_load_pyfunc`. Its folder holds ``model.keras`` (float32) and ``servable.json`` (what goes in,
-what comes out, class names). Nothing in it is pickled. In a fresh process MLflow puts the copy of our packages that was
-recorded with the model on the path; importing :mod:`models` registers the layers that Keras needs to read the file.
+what comes out, class names). Nothing in it is pickled or executed. In a fresh process MLflow puts the copy of our
+packages that was recorded with the model on the path; importing :mod:`models` registers the layers that Keras needs to
+read the file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import base64
 import binascii
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -40,29 +44,57 @@ def save(folder: Path, network: object, description: dict) -> None:
     (folder / "servable.json").write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
+_trusted = ContextVar("trusted", default=False)
+
+
+@contextmanager
+def trusting() -> Iterator[None]:
+    """Let a model that MLflow loads in the block carry code of its own."""
+    before = _trusted.set(True)
+    try:
+        yield
+    finally:
+        _trusted.reset(before)
+
+
 def _load_pyfunc(path: str) -> Servable:
-    return Servable(Path(path))
+    return Servable(Path(path), _trusted.get())
 
 
 class Servable:
     """A trained model."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, trust: bool = False, called: str = "") -> None:
         """Load it.
 
+        Args:
+            folder: what :func:`save` wrote.
+            trust: whether its network may carry code.
+            called: what to call it where that is not its folder.
+
         Raises:
-            BadInput: the files are missing or can't be read.
+            BadInput: the files are missing, can't be read, or ask for more than a network needs.
         """
+        try:
+            self._load(folder, trust, called)
+        except BadInput:
+            raise
+        except Exception as error:  # whatever Keras raises at layers that it does not know, or knows otherwise
+            do = "is it complete, and recorded by code like this? if not, and you trust whoever made it: --trust"
+            raise BadInput(f"can't be loaded ({reason(error)})", called or folder, do) from None
+
+    def _load(self, folder: Path, trust: bool, called: str) -> None:
         import keras
 
         import models
 
         models.import_all()
-        try:
-            self.description = json.loads((folder / "servable.json").read_text(encoding="utf-8"))
-            self.network = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
-        except (OSError, ValueError) as error:
-            raise BadInput(f"can't be loaded ({reason(error)})", folder, "is the recorded model complete?") from None
+        if not trust:
+            from models import safety  # not at the top: copies of our code that older models carry have none
+
+            safety.check(folder / "model.keras", called)
+        self.description = json.loads((folder / "servable.json").read_text(encoding="utf-8"))
+        self.network = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=not trust)
         self.classes = tuple(self.description["classes"])
         self.kind = self.description.get("input", "images")  # once there were images only
         self.classifies = self.description["output"] == "softmax"

@@ -37,6 +37,8 @@ class Options:
     """0 takes a free one."""
     host: str = "127.0.0.1"
     """Address of this machine that is listened at; there is no password."""
+    trust: bool = False
+    """Execute the code that is recorded with the model, and in it; without it nothing of it is executed."""
 
 
 def main(arguments: list[str]) -> None:
@@ -51,7 +53,7 @@ def main(arguments: list[str]) -> None:
 
     console = reports.console()
     found = recorded.find(options.run)
-    model = found.load_model()
+    model = found.load_model(options.trust)
     app = scoring.app(serving.Served(model))
     with _listen(options.host, options.port) as listening:
         host, port = listening.getsockname()[:2]

@@ -43,6 +43,8 @@ class Options:
     """Only show that the network can learn: the first batch again and again, nothing else."""
     tta: bool = False
     """Test also with averages over shifts, and over mirror images where training has them."""
+    trust: bool = False
+    """Of a recorded transfer: execute code in the network that it begins from."""
 
 
 def main(arguments: list[str]) -> None:
@@ -53,7 +55,7 @@ def main(arguments: list[str]) -> None:
     from pipelines import groups, reports, training
 
     console = reports.console()
-    request = training.Request(name, recipe, options.tta)
+    request = training.Request(name, recipe, options.tta, trust=options.trust)
     if options.resume is not None:
         _resume(name, options, console)
     elif options.overfit_one_batch:

@@ -59,6 +59,8 @@ class Request:
     """For a deterministic training, 0: one for each processor."""
     trial: Trial | None = None
     """Set where a search tries the recipe."""
+    trust: bool = False
+    """Whether the network that it begins from may carry code."""
 
     @property
     def stage(self) -> str:
@@ -129,7 +131,7 @@ def carry_out(request: Request, console: Console) -> Outcome:
 def make_trainer(request: Request, splits: Splits, console: Console) -> Trainer:
     """The trainer; that a trial's values do not fit together is a failure of this trial alone."""
     try:
-        trainer = preparation.make_trainer(request.recipe, splits, console)
+        trainer = preparation.make_trainer(request.recipe, splits, console, request.trust)
     except BadInput as error:
         if request.trial is None:
             raise
@@ -149,6 +151,7 @@ def _header(request: Request, recipe: Recipe, threads: int) -> dict[str, object]
         "outcome": request.outcome,
         "threads": threads,
         "trial": request.trial and asdict(request.trial),
+        "trust": request.trust,
         "continues": True,
     }
 
@@ -184,7 +187,8 @@ def resume(folder: Path, console: Console) -> Outcome:
     header = journal.read_header(folder)
     recipe = replace(settings.from_dict(header["recipe"]), precision=header["tags"]["precision"])
     trial = header.get("trial") and Trial(**header["trial"])
-    request = Request(header["recipe_name"], recipe, header["tta"], header["group"], header["outcome"], trial=trial)
+    known = {"tta": header["tta"], "group": header["group"], "outcome": header["outcome"], "trial": trial}
+    request = Request(header["recipe_name"], recipe, **known, trust=header.get("trust", False))
     preparation.prepare(recipe, header["threads"])
     store.connect()
     splits = preparation.load(recipe, header["tags"]["data.sha256"], console)
@@ -233,7 +237,7 @@ def _evaluate(run: Run, trainer: Trainer, network: keras.Model, request: Request
 
     folder = run.model_folder()
     servable.save(folder, network, trainer.task.serving())
-    model = servable.Servable(folder)
+    model = servable.Servable(folder, request.trust)
     evaluation.evaluate(run, trainer.task, model, request.tta, console)
     example = np.asarray(trainer.splits.train.inputs[np.arange(1)])
     run.model(example, model.predict(example))

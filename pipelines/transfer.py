@@ -43,6 +43,8 @@ class Options:
     """Train for so many epochs: stages and schedule keep their proportions."""
     seeds: int = 1
     """Train so many times, from the recipe's seed on; where there are shots, with as many draws of them."""
+    trust: bool = False
+    """Execute code in the network that it begins from, or recorded with it; without it nothing of it is executed."""
     resume: str | None = None
     """Go on with an unfinished transfer: its id or name, or last."""
 
@@ -73,11 +75,13 @@ def main(arguments: list[str]) -> None:
     if not recipe.model.source.given:
         transferring.start(_example(recipe, options), console)
         return
-    recipe = sources.fitting_size(sources.provide(recipe))
+    recipe = sources.fitting_size(sources.provide(recipe, options.trust))
     if options.seeds > 1 or options.baseline == "scratch":
-        transferring.start(transferring.Study(recipe, options.seeds, options.baseline == "scratch"), console)
+        transferring.start(
+            transferring.Study(recipe, options.seeds, options.baseline == "scratch", trust=options.trust), console
+        )
     else:
-        training.carry_out(training.Request(command.TRANSFER, recipe), console)
+        training.carry_out(training.Request(command.TRANSFER, recipe, trust=options.trust), console)
 
 
 def _example(recipe: settings.Recipe, options: Options) -> Study:

@@ -33,12 +33,20 @@ class Study:
     """Whether the same network is also trained from nothing."""
     pretraining: Recipe | None = None
     """What makes the source, where none was given."""
+    trust: bool = False
+    """Whether the source may carry code."""
 
     def plain(self) -> dict[str, object]:
         """As the header of its run holds it."""
         first = self.pretraining and settings.to_dict(self.pretraining)
         recipe = settings.to_dict(self.recipe)
-        return {"recipe": recipe, "seeds": self.seeds, "baseline": self.baseline, "pretraining": first}
+        return {
+            "recipe": recipe,
+            "seeds": self.seeds,
+            "baseline": self.baseline,
+            "pretraining": first,
+            "trust": self.trust,
+        }
 
 
 def start(study: Study, console: Console) -> str:
@@ -67,7 +75,8 @@ def resume(folder: Path, console: Console) -> None:
 
     plain = journal.read_header(folder)["study"]
     recipe, first = settings.from_dict(plain["recipe"]), plain["pretraining"]
-    study = Study(recipe, plain["seeds"], plain["baseline"], first and settings.from_dict(first))
+    first, trust = first and settings.from_dict(first), plain.get("trust", False)
+    study = Study(recipe, plain["seeds"], plain["baseline"], first, trust)
     with members.taken_up(folder, recipe, console) as (run, notice):
         _carry_out(run, study, notice, console)
 
@@ -87,9 +96,11 @@ def _carry_out(run: Run, study: Study, notice: str, console: Console) -> None:
     for seed in range(recipe.seed, recipe.seed + study.seeds):
         draw = recipe.data.draw + seed - recipe.seed if recipe.data.shots else recipe.data.draw
         one = replace(recipe, seed=seed, data=replace(recipe.data, draw=draw))
-        parts[f"{TRANSFERRED} {seed}"] = training.Request(command.TRANSFER, one)
+        parts[f"{TRANSFERRED} {seed}"] = training.Request(command.TRANSFER, one, trust=study.trust)
         if study.baseline:
-            parts[f"{SCRATCH} {seed}"] = training.Request(command.TRANSFER, transfer.from_scratch(one))
+            parts[f"{SCRATCH} {seed}"] = training.Request(
+                command.TRANSFER, transfer.from_scratch(one), trust=study.trust
+            )
     outcomes = dict(zip(parts, members.train_all(run, parts, again, console), strict=True))
     _summarize(run, outcomes, notice, console)
 

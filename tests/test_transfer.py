@@ -185,7 +185,7 @@ class TestSources:
         found = sources.provide(self.given(recipe, run="last")).model.source
         assert (found.run, found.origin) == (run.info.run_id,) * 2
         assert found.sha256 == run.data.tags["weights.sha256"]
-        network = keras.saving.load_model(pretrained.FILES[found.sha256], compile=False)
+        network = keras.saving.load_model(pretrained.KEPT[found.sha256].path, compile=False)
         assert digest(network) == found.sha256
 
     def test_a_registered_model_is_a_source(self, trained, recipe, run_stage):
@@ -200,9 +200,9 @@ class TestSources:
         run, _ = trained
         fixed = sources.provide(self.given(recipe, run=run.info.run_id))
         mlflow.delete_run(run.info.run_id)
-        pretrained.FILES.clear()
+        pretrained.KEPT.clear()
         assert sources.provide(fixed) == fixed
-        assert fixed.model.source.sha256 in pretrained.FILES
+        assert fixed.model.source.sha256 in pretrained.KEPT
 
     def test_other_weights_than_were_recorded_are_refused(self, trained, recipe):
         with pytest.raises(BadInput, match="has weights of sha256"):

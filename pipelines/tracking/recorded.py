@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +17,14 @@ from pipelines.tracking import store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipelines.servable import Servable
+
 
 REGISTERED = "models:/"
 """Begins the name of a registered model."""
+
+SERVABLE = "model/data/servable"
+"""Where MLflow lays what :func:`pipelines.tracking.environment.saved_model` gives it."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +56,32 @@ class Recorded:
         except Exception as error:  # whatever its artifact store raises
             raise BadInput(f"has no readable {name} ({reason(error)})", f"run {self.name}", "choose another") from None
 
-    def load_model(self) -> object:
-        """The recorded model as a :class:`pipelines.servable.Servable`."""
+    def load_model(self, trust: bool = False) -> Servable:
+        """The recorded model.
+
+        Args:
+            trust: let the code that was recorded with it, and code in it, be executed. Else the code here opens it, and
+                nothing but its weights and the names of its layers is taken from the store.
+
+        Raises:
+            BadInput: there is none, or it needs trust.
+        """
         import mlflow
 
-        path = list(sys.path)
+        from pipelines import servable
+
+        where, path = f"run {self.name}", list(sys.path)
         try:
-            return mlflow.pyfunc.load_model(f"runs:/{self.id}/model").get_raw_model()
+            if trust:
+                with servable.trusting():
+                    return mlflow.pyfunc.load_model(f"runs:/{self.id}/model").get_raw_model()
+            with tempfile.TemporaryDirectory() as folder:
+                found = mlflow.artifacts.download_artifacts(f"runs:/{self.id}/{SERVABLE}", dst_path=folder)
+                return servable.Servable(Path(found), called=where)
         except BadInput:
             raise
         except Exception as error:  # whatever its artifact store raises
-            raise BadInput(f"holds no model ({reason(error)})", f"run {self.name}", "choose another") from None
+            raise BadInput(f"holds no model ({reason(error)})", where, "choose another") from None
         finally:
             # MLflow puts the copy of our code that lies with the model first: processes begun by this one would run it.
             sys.path[:] = path
@@ -183,8 +204,6 @@ def table(run: Recorded, name: str) -> pd.DataFrame:
     Raises:
         BadInput: it has none of this name.
     """
-    import tempfile
-
     import mlflow
     import pandas as pd
 
