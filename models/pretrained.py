@@ -94,8 +94,9 @@ class Transferred(Regularized):
         bare = network if self.source.network else trunks.headless(network)
         pixels = keras.Input(spec.shape, dtype="uint8", name="pixels")
         x = trunks.adapted(pixels, trunks.taken(bare, spec, self.size))
-        if self.source.network:
+        if "float" in bare.inputs[0].dtype:
             x = keras.layers.Rescaling(1.0, dtype="float32", name="pixels_as_floats")(x)
+        if self.source.network:
             x = trunks.preprocessing(self.source.network)(x)
         trunk = trunks.copied(bare, x, weights=not self.scratch)
         x = keras.layers.Activation("linear", dtype="float32", name="features")(trunk(x))

@@ -127,8 +127,10 @@ def copied(network: keras.Model, x: keras.KerasTensor, weights: bool) -> keras.M
     policy = keras.config.dtype_policy().name
 
     def again(operation: keras.Operation) -> keras.Operation:
-        computed = {"dtype": policy} if isinstance(operation, keras.layers.Layer) else {}
-        return type(operation).from_config({**operation.get_config(), **computed})
+        plain = keras.saving.serialize_keras_object(operation)
+        plain.pop("build_config", None)  # it is built on what it is given here
+        plain["config"] |= {"dtype": policy} if isinstance(operation, keras.layers.Layer) else {}
+        return keras.saving.deserialize_keras_object(plain, safe_mode=False)  # what is in memory has been let in
 
     given = keras.Input(x.shape[1:], dtype=x.dtype)
     try:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import pickletools
+import sys
 import warnings
 import zipfile
 
@@ -9,10 +11,14 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.errors import BadInput
 from models import safety, trunks
-from pipelines import sources
+from pipelines import evaluate, predict, reproduce, sources, train, transfer
+from tests.conftest import newest
+
+FEW = ("--data.name", "digits", "--data.limit", "100", "--augmentation.flip", "none", "--epochs", "2")
 
 
 @pytest.fixture
@@ -60,13 +66,13 @@ def with_weights(place, harmless, change):
     return packed(place, {**content, "model.weights.h5": file.getvalue()})
 
 
-def with_lambda(place, marker):
+def with_lambda(place, marker, classes=4):
     """A network of images one of whose layers makes the marker as it is called."""
     inputs = keras.Input((8, 8, 1))
     code = f"lambda x: (__import__('pathlib').Path({str(marker)!r}).touch(), x)[1]"
     x = keras.layers.Lambda(eval(code), output_shape=(8, 8, 1), name="sly")(inputs)
     x = keras.layers.Flatten()(keras.layers.Conv2D(3, 3, name="conv")(x))
-    keras.Model(inputs, keras.layers.Dense(4, name="logits")(x)).save(place)
+    keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x)).save(place)
     marker.unlink(missing_ok=True)
     return place
 
@@ -233,3 +239,100 @@ def test_strange_configurations_are_one_line(harmless, tmp_path):
         place = packed(tmp_path / "network.keras", {**parts(harmless), "config.json": config})
         with pytest.raises(BadInput, match=r"network\.keras: "):
             sources._file(place, trust=False)
+
+
+class TestRecorded:
+    """Models in a store that somebody else can write into."""
+
+    @pytest.fixture
+    def model(self, trained, store):
+        """The folder of the recorded model."""
+        return next(store.rglob("MLmodel")).parent
+
+    def test_nothing_in_it_is_a_pickle_and_its_loader_is_ours(self, model):
+        assert "loader_module: pipelines.servable\n" in (model / "MLmodel").read_text()
+        files = [path for path in model.rglob("*") if path.is_file()]
+        assert {"model.keras", "servable.json", "servable.py"} <= {path.name for path in files}
+        inside = [part for path in files if path.suffix == ".keras" for part in parts(path).values()]
+        for content in [path.read_bytes() for path in files] + inside:
+            assert not is_pickle(content)
+        assert is_pickle(b"\x80\x04K\x01.")
+
+    def test_code_that_lies_with_it_is_not_executed(self, model, run_stage, marker, tmp_path, monkeypatch):
+        code = f"import pathlib\npathlib.Path({str(marker)!r}).touch()\nfrom pipelines.servable import _load_pyfunc\n"
+        for name in ("evil", "models/__init__", "pipelines/servable", "data/text"):
+            with (model / "code" / f"{name}.py").open("a") as file:
+                file.write(code)
+        described = model / "MLmodel"
+        described.write_text(described.read_text().replace("loader_module: pipelines.servable", "loader_module: evil"))
+        (model / "python_model.pkl").write_bytes(b"cpathlib\nPath\n.")
+        for ask in ASKED:
+            assert run_stage(*ask(tmp_path))[0] == 0
+        assert not marker.exists()
+        monkeypatch.delitem(sys.modules, "evil", raising=False)
+        assert run_stage(predict, "last", image(tmp_path), "--trust")[0] == 0
+        assert marker.exists()
+        assert not any("artifacts" in path for path in sys.path)
+
+    def test_code_in_it_needs_trust(self, model, run_stage, marker, tmp_path):
+        with_lambda(model / "data" / "servable" / "model.keras", marker, classes=10)
+        for ask in ASKED:
+            status, _, err = run_stage(*ask(tmp_path))
+            assert (status, err.count("\n")) == (2, 1)
+            assert "run digits-mlp" in err
+            assert "its layer 'sly' is a Lambda, which carries code; if you trust whoever made it: --trust" in err
+        assert not marker.exists()
+        assert run_stage(evaluate, "last", "--trust")[0] == 0
+        assert marker.exists()
+
+    def test_one_that_other_code_has_recorded_says_so(self, model, run_stage, tmp_path):
+        def change(layers, config):
+            config["config"]["layers"][1].update(registered_name="pipelines>Since", class_name="Since", module=None)
+
+        place = model / "data" / "servable" / "model.keras"
+        with_config(place, place, change)
+        status, _, err = run_stage(predict, "last", image(tmp_path))
+        assert (status, err.count("\n")) == (2, 1)
+        assert "asks for 'Since', which is no part of a network that is known here" in err
+
+
+def image(folder):
+    place = folder / "image.png"
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(place)
+    return place
+
+
+ASKED = (
+    lambda folder: (predict, "last", image(folder)),
+    lambda folder: (evaluate, "last"),
+)
+
+
+def is_pickle(content):
+    """Whether bytes are a whole pickle."""
+    try:
+        for _ in pickletools.genops(content):
+            pass
+    except Exception:
+        return False
+    return True
+
+
+def test_a_source_that_carries_code_needs_trust_each_time(store, run_stage, marker, tmp_path):
+    place = with_lambda(tmp_path / "network.keras", marker)
+    status, _, err = run_stage(transfer, *FEW, "--source.file", place)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{place}: its layer 'sly' is a Lambda" in err
+    assert not marker.exists()
+    status, _, err = run_stage(transfer, *FEW, "--source.file", place, "--trust")
+    assert (status, err) == (0, "")
+    assert marker.exists()
+    marker.unlink()
+    run = newest()
+    assert "trust" not in " ".join([*run.data.params, *run.data.tags])
+    for stage in (reproduce, train):
+        status, _, err = run_stage(stage, run.info.run_id)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "is a Lambda" in err
+    assert not marker.exists()
+    assert run_stage(reproduce, run.info.run_id, "--trust")[0] == 0
