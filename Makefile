@@ -9,6 +9,9 @@ PORT ?= 5000
 # The lock with CUDA's libraries where a driver answers, else the one without.
 LOCK := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements-gpu.lock || echo requirements.lock)
 
+# Whether PORT is given: what follows hides that.
+PORT_GIVEN := $(filter-out file,$(origin PORT))
+
 # Values reach the shell as its own variables, unexpanded, never as text of a command: an apostrophe, a dollar or a
 # space in a path is then harmless. ARGS and RUNS are the exceptions: several words, quoted by the shell's rules.
 VALUES := ARGS FROM RUN RUNS PORT SEEDS RESUME INPUT WORKERS CHROMIUM NAME ALIAS FORMAT
@@ -87,7 +90,7 @@ compare: setup
 
 #: reproduce RUN=...            run a recorded run again from its record, and say whether the result is the same
 reproduce: setup
-	@$(MODULE) pipelines.reproduce "$$RUN"
+	@eval "$(MODULE) pipelines.reproduce \"\$$RUN\" $$ARGS"
 
 #: sync                         send what runs recorded while the store was away; list unfinished runs
 sync: setup
@@ -104,8 +107,9 @@ register: setup
 	@$(MODULE) pipelines.register "$$RUN" "$$NAME" $${ALIAS:+--alias "$$ALIAS"}
 
 #: serve RUN=... [PORT=5001]    answer over HTTP at 127.0.0.1, by MLflow's scoring server; Ctrl-C ends it
+#:   ARGS="--host 0.0.0.0"      to everybody who reaches this machine
 serve: setup
-	@$(MODULE) pipelines.serve "$$RUN" $(if $(filter file,$(origin PORT)),,--port "$$PORT")
+	@eval "$(MODULE) pipelines.serve \"\$$RUN\" $(if $(PORT_GIVEN),--port \"\$$PORT\") $$ARGS"
 
 #: export RUN=... FORMAT=...    write it as saved_model, litert or onnx, and compare it there with the recorded one
 export: setup

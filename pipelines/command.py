@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import ipaddress
 import logging
 import os
 import signal
@@ -128,6 +129,17 @@ def _complete_streams() -> None:
             setattr(sys, name, open(opened, "w" if number else "r"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
+
+
+def warn_of_strangers(host: str, where: str) -> None:
+    """Say on standard error that a server listens at an address that other machines may reach."""
+    try:
+        inside = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        inside = host == "localhost"
+    if not inside:
+        line = f"warning: {where}: everybody who reaches this machine there can use it; there is no password"
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Options:
     port: int = 5001
     """0 takes a free one."""
     host: str = "127.0.0.1"
-    """Address of this machine that is listened at; there is no password."""
+    """Address of this machine that is listened at; there is no password: at others all who reach it are answered."""
     trust: bool = False
     """Execute the code that is recorded with the model, and in it; without it nothing of it is executed."""
 
@@ -57,6 +57,7 @@ def main(arguments: list[str]) -> None:
     app = scoring.app(serving.Served(model))
     with _listen(options.host, options.port) as listening:
         host, port = listening.getsockname()[:2]
+        command.warn_of_strangers(host, f"{host}:{port}")
         console.print(f"{found.name}: http://{host}:{port}{scoring.PATH} answers; Ctrl-C ends it", soft_wrap=True)
         _explain(model, f"http://{host}:{port}{scoring.PATH}", console.print)
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listening])

@@ -32,8 +32,9 @@ def main(arguments: list[str]) -> None:
     for number, name in names.items():  # its list of experiments leads to a page about language models
         print(f"  {here}/#/experiments/{number}/runs  {name}", flush=True)
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # eight processes that training has no use for
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = store.uri()  # a password in it is not for all who list processes
     server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"]
-    os.execv(sys.executable, [*server, "--backend-store-uri", store.uri()])
+    os.execv(sys.executable, server)
 
 
 if __name__ == "__main__":

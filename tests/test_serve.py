@@ -3,12 +3,14 @@
 import base64
 import io
 import os
+import re
 import signal
 import socket
 import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 import requests
 import uvicorn
@@ -16,7 +18,7 @@ from PIL import Image
 
 import data
 from data.spec import DataConfig
-from pipelines import servable, serve, serving
+from pipelines import command, servable, serve, serving
 from pipelines.tracking import recorded
 from pipelines.tracking import serving as scoring
 
@@ -217,11 +219,25 @@ def test_answers_do_not_wait_for_acknowledgements():
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+def test_that_others_can_ask_is_said_first(trained, run_stage, monkeypatch, capfd):
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: print("serves", flush=True))
+    for host in ("0.0.0.0", "::"):
+        status, _, err = run_stage(serve, "last", "--host", host, "--port", 0)
+        assert status == 0
+        assert re.fullmatch(rf"warning: {host}:\d+: everybody who reaches this machine [^\n]* no password\n", err)
+    for host in ("localhost", "127.0.0.2", "::1"):
+        command.warn_of_strangers(host, host)
+    assert capfd.readouterr().err == ""
+
+
 def test_the_stage_says_its_address_and_ends_by_ctrl_c(trained, run_stage, images, monkeypatch):
     monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "false")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    found = []
+    found, places = [], set()
+
+    def listens(one):
+        return one.status == psutil.CONN_LISTEN and one.laddr.port == port
 
     def ask_and_interrupt():
         deadline = time.monotonic() + 60
@@ -230,6 +246,7 @@ def test_the_stage_says_its_address_and_ends_by_ctrl_c(trained, run_stage, image
                 found.append(
                     requests.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": images.tolist()}, timeout=60)
                 )
+                places.update(one.laddr.ip for one in psutil.Process().net_connections("tcp") if listens(one))
             except requests.ConnectionError:
                 time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
@@ -242,6 +259,7 @@ def test_the_stage_says_its_address_and_ends_by_ctrl_c(trained, run_stage, image
     signal.signal(signal.SIGINT, before)
     assert status == 130
     assert err == "interrupted\n"
+    assert places == {"127.0.0.1"}
     assert f"http://127.0.0.1:{port}/invocations answers" in out
     assert "probabilities, of: 0, 1, 2" in out
     assert len(found[0].json()["predictions"]) == COUNT

@@ -81,8 +81,12 @@ def test_ui_tells_where_the_runs_of_each_experiment_are_shown(trained, run_stage
     run, _ = trained
     begun = []
     monkeypatch.setattr(os, "execv", lambda program, arguments: begun.append(arguments))
+    monkeypatch.delenv("MLFLOW_BACKEND_STORE_URI", raising=False)
     status, out, err = run_stage(ui, "5099")
     assert (status, err) == (0, "")
+    # All users of a machine see the arguments of processes, and the address of a database holds a password.
+    assert not any("mlflow.db" in argument for argument in begun[0])
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == os.environ["MLFLOW_TRACKING_URI"]
     assert out.splitlines()[1:] == [f"  http://127.0.0.1:5099/#/experiments/{run.info.experiment_id}/runs  digits"]
     assert "5099" in begun[0]
 

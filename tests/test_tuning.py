@@ -3,14 +3,17 @@
 import json
 import math
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import data
 from data.errors import BadInput
@@ -26,7 +29,7 @@ from pipelines.space import Choice, Float, Int
 from pipelines.tracking import journal, recorded
 from pipelines.tracking import store as where
 from pipelines.training import Outcome, Request, Trial
-from pipelines.tuning import service, trials, winner, worker
+from pipelines.tuning import service, teams, trials, winner, worker
 from pipelines.tuning.oracles import STRATEGIES, WAITING, Oracle
 from pipelines.tuning.trials import Asked, Log, Objective, Result
 from tests.conftest import make_splits
@@ -474,6 +477,18 @@ class TestService:
             monkeypatch.setenv(service.IP, "127.0.0.1")
             monkeypatch.setenv(service.PORT, str(port))
             yield chief
+
+    def test_that_other_machines_reach_the_chief_is_said(self, monkeypatch, capfd):
+        monkeypatch.setattr(service, "serving", lambda *given: nullcontext())
+        monkeypatch.setattr(service, "wait_for_end", lambda chief: None)
+        monkeypatch.setenv(service.PORT, "4444")
+        said = []
+        for ip in ("10.0.0.7", "127.0.0.1"):
+            monkeypatch.setenv(service.IP, ip)
+            teams._serve(SimpleNamespace(run=SimpleNamespace(name="search"), console=Console(quiet=True)))
+            said.append(capfd.readouterr().err)
+        assert said[0].startswith("warning: 10.0.0.7:4444: everybody who reaches this machine")
+        assert said[1] == ""
 
     def test_trials_and_results_arrive_as_they_are(self, chief):
         client = service.Client()

@@ -50,6 +50,7 @@ def _serve(search: Search) -> None:
     chief = service.Chief(search, partial(_facts, search), search.begin)
     ip, port = os.environ[service.IP], int(os.environ[service.PORT])
     with service.serving(chief, ip, port):
+        command.warn_of_strangers(ip, f"{ip}:{port}")
         search.console.print(f"{search.run.name}: workers are awaited at {ip}:{port}", soft_wrap=True)
         service.wait_for_end(chief)
 
