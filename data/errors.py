@@ -15,14 +15,19 @@ class BadInput(Exception):  # noqa: N818 - it is raised for what a user gave, it
 
     def __init__(self, what: str, where: object = "", do: str = "") -> None:
         parts = [str(part) for part in (where, what) if str(part)]
-        self.found, self.do = (" ".join(text.split()) for text in (": ".join(parts), do))
+        self.found, self.do = (" ".join(without_passwords(text).split()) for text in (": ".join(parts), do))
         super().__init__(self.found + (f"; {self.do}" if self.do else ""))
 
 
 def reason(error: BaseException) -> str:
     """An exception's text on one line, or its class where it has none; at most 300 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(without_passwords(str(error)).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def without_passwords(text: str) -> str:
+    """A text without users and passwords of the addresses in it: of a store, of a proxy."""
+    return re.sub(r"\b([A-Za-z][\w+.-]*://)[^\s/@]*@", r"\1", text)
 
 
 def disk_fault(error: OSError) -> str:

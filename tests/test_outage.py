@@ -3,13 +3,15 @@
 import shutil
 import threading
 import time
+import zipfile
 
 import mlflow
 import pytest
 
 from benchmarks.server import Server, inspect, runs
-from pipelines import recipes, settings, sync, train
-from pipelines.tracking import outbox
+from data.errors import BadInput
+from pipelines import predict, recipes, settings, sync, train
+from pipelines.tracking import outbox, recorded
 from pipelines.tracking.runs import Run
 
 EPOCHS = 20
@@ -119,3 +121,58 @@ def test_what_a_server_missed_that_stayed_away_is_sent_by_sync(server, run_stage
     status, out, _ = run_stage(sync)
     assert (status, out) == (0, f"{server.uri}: nothing waits to be sent\n")
     complete(runs(mlflow.MlflowClient())[-1])
+
+
+MARK = "h7Kq2VtXw9"
+"""In every secret, and nowhere else."""
+
+
+@pytest.fixture
+def secretive(server, monkeypatch):
+    """A server whose address holds a password, in an environment full of others."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "HF_TOKEN", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, MARK)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, f"http://me:{MARK}@127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri.replace("//", f"//me:{MARK}@"))
+    return server
+
+
+def holding(folder):
+    """Files below a folder that hold the mark, in archives too."""
+    found = []
+    for path in folder.rglob("*"):
+        content = [path.read_bytes()] if path.is_file() else []
+        if content and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                content += [archive.read(name) for name in archive.namelist()]
+        found += [path] * any(MARK.encode() in part for part in content)
+    return found
+
+
+def test_no_secret_is_printed_or_recorded(secretive, run_stage, tmp_path, when_printed):
+    said = []
+
+    def ran(stage, *arguments):
+        status, out, err = run_stage(stage, *arguments)
+        said.append(out + err)
+        return status
+
+    when_printed("trained in", secretive.kill)
+    assert ran(train, "digits-mlp", "--epochs", "2") == 0
+    assert list((tmp_path / "unfinished").glob("*/journal.jsonl"))
+    assert ran(sync) == 2
+    assert ran(predict, "last", "x.png") == 2
+    assert holding(tmp_path) == []
+    secretive.start()
+    assert ran(sync) == 0
+    run = recorded.find("last")
+    secretive.kill()
+    for ask in (run.load_model, run.tags, run.history, run.recipe, lambda: recorded.table(run, "predictions")):
+        with pytest.raises(BadInput) as found:
+            ask()
+        said.append(str(found.value))
+    assert not [text for text in said if MARK in text]
+    assert holding(tmp_path) == []
+    assert holding(secretive.folder) == []

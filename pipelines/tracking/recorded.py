@@ -86,10 +86,12 @@ class Recorded:
             # MLflow puts the copy of our code that lies with the model first: processes begun by this one would run it.
             sys.path[:] = path
 
+    @store.faults()
     def tags(self) -> dict[str, str]:
         """Its tags."""
         return dict(store.client().get_run(self.id).data.tags)
 
+    @store.faults()
     def history(self) -> dict[str, list[tuple[int, float]]]:
         """Steps and values of each of its metrics, in order; those of the machine's load are left out."""
         client = store.client()
@@ -104,6 +106,7 @@ def _moment(point: object) -> tuple[int, int]:
     return point.step, point.timestamp
 
 
+@store.faults()
 def find(reference: str) -> Recorded:
     """The run of this id or name, or ``last``: the newest FINISHED one that holds a model; or the run that a registered
     model comes from, ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
@@ -136,6 +139,7 @@ def find(reference: str) -> Recorded:
     return _known(client, found[0])
 
 
+@store.faults()
 def experiments() -> dict[str, str]:
     """The names of all experiments that are not deleted, by id: that which was written into last first."""
     found = sorted(store.connect().search_experiments(), key=lambda one: one.last_update_time, reverse=True)
@@ -228,6 +232,7 @@ def of_recipe(name: str) -> list[Recorded]:
     return _trainings(f"tags.recipe = '{escaped}'")
 
 
+@store.faults()
 def _trainings(condition: str) -> list[Recorded]:
     """Finished runs that end with trained weights; a group of seeds has none of its own."""
     client = store.client()
