@@ -51,6 +51,8 @@ def _plain(error: Exception) -> str:
 
     if isinstance(error, requests.HTTPError):
         return reason(error)
+    if isinstance(error, requests.exceptions.InvalidURL):  # not ours; it would repeat a part of its password
+        return "the address of the proxy makes no sense"
     if isinstance(error, requests.Timeout):
         return f"no answer in {SILENCE:g} s"
     return "no network" if isinstance(error, requests.ConnectionError) else reason(error)

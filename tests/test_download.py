@@ -124,6 +124,16 @@ def test_closed_port_is_no_network(tmp_path, monkeypatch):
         download.fetch(Remote(f"http://127.0.0.1:{port}/file.bin"), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "proxy", ["http://me:sec/ret@127.0.0.1:9", "http://me:secret@[x", "http://me:secret@127.0.0.1:9"]
+)
+def test_no_password_of_a_proxy_is_told(tmp_path, monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(download.Unreachable) as found:
+        download.fetch(Remote("http://publisher.invalid/file.bin"), tmp_path)
+    assert "sec" not in str(found.value)
+
+
 def test_name_that_is_not_resolved_in_time_is_given_up(tmp_path, monkeypatch):
     released = threading.Event()
 
