@@ -15,7 +15,7 @@ from PIL import Image
 
 from data.errors import BadInput
 from models import safety, trunks
-from pipelines import evaluate, predict, reproduce, sources, train, transfer
+from pipelines import evaluate, export, predict, reproduce, serve, sources, train, training, transfer
 from tests.conftest import newest
 
 FEW = ("--data.name", "digits", "--data.limit", "100", "--augmentation.flip", "none", "--epochs", "2")
@@ -276,7 +276,7 @@ class TestRecorded:
 
     def test_code_in_it_needs_trust(self, model, run_stage, marker, tmp_path):
         with_lambda(model / "data" / "servable" / "model.keras", marker, classes=10)
-        for ask in ASKED:
+        for ask in ASKED + OTHERS:
             status, _, err = run_stage(*ask(tmp_path))
             assert (status, err.count("\n")) == (2, 1)
             assert "run digits-mlp" in err
@@ -306,6 +306,11 @@ ASKED = (
     lambda folder: (predict, "last", image(folder)),
     lambda folder: (evaluate, "last"),
 )
+OTHERS = (
+    lambda folder: (serve, "last", "--port", 0),
+    lambda folder: (export, "last", "--format", "saved_model", "--out", folder / "exported"),
+    lambda folder: (transfer, "--source.run", "last", *FEW),
+)
 
 
 def is_pickle(content):
@@ -318,7 +323,7 @@ def is_pickle(content):
     return True
 
 
-def test_a_source_that_carries_code_needs_trust_each_time(store, run_stage, marker, tmp_path):
+def test_a_source_that_carries_code_needs_trust_each_time(store, run_stage, marker, tmp_path, monkeypatch):
     place = with_lambda(tmp_path / "network.keras", marker)
     status, _, err = run_stage(transfer, *FEW, "--source.file", place)
     assert (status, err.count("\n")) == (2, 1)
@@ -335,4 +340,14 @@ def test_a_source_that_carries_code_needs_trust_each_time(store, run_stage, mark
         assert (status, err.count("\n")) == (2, 1)
         assert "is a Lambda" in err
     assert not marker.exists()
-    assert run_stage(reproduce, run.info.run_id, "--trust")[0] == 0
+    asked = []
+
+    def carry_out(request, console):
+        asked.append(request.trust)
+        sources.provide(request.recipe, request.trust)
+        raise BadInput("is not trained here")
+
+    monkeypatch.setattr(training, "carry_out", carry_out)
+    for stage in (reproduce, train):
+        assert "is not trained here" in run_stage(stage, run.info.run_id, "--trust")[2]
+    assert asked == [True, True]
