@@ -274,8 +274,9 @@ class TestRecorded:
         assert marker.exists()
         assert not any("artifacts" in path for path in sys.path)
 
-    def test_code_in_it_needs_trust(self, model, run_stage, marker, tmp_path):
+    def test_code_in_it_needs_trust(self, model, run_stage, marker, tmp_path, capfd):
         with_lambda(model / "data" / "servable" / "model.keras", marker, classes=10)
+        capfd.readouterr()  # what TensorFlow says as it is used first
         for ask in ASKED + OTHERS:
             status, _, err = run_stage(*ask(tmp_path))
             assert (status, err.count("\n")) == (2, 1)
@@ -323,8 +324,9 @@ def is_pickle(content):
     return True
 
 
-def test_a_source_that_carries_code_needs_trust_each_time(store, run_stage, marker, tmp_path, monkeypatch):
+def test_a_source_that_carries_code_needs_trust_each_time(store, run_stage, marker, tmp_path, monkeypatch, capfd):
     place = with_lambda(tmp_path / "network.keras", marker)
+    capfd.readouterr()  # what TensorFlow says as it is used first
     status, _, err = run_stage(transfer, *FEW, "--source.file", place)
     assert (status, err.count("\n")) == (2, 1)
     assert f"{place}: its layer 'sly' is a Lambda" in err
