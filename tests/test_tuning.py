@@ -485,7 +485,7 @@ class TestService:
         said = []
         for ip in ("10.0.0.7", "127.0.0.1"):
             monkeypatch.setenv(service.IP, ip)
-            teams._serve(SimpleNamespace(run=SimpleNamespace(name="search"), console=Console(quiet=True)))
+            teams._serve(SimpleNamespace(run=SimpleNamespace(name="search"), console=Console(quiet=True), begin=None))
             said.append(capfd.readouterr().err)
         assert said[0].startswith("warning: 10.0.0.7:4444: everybody who reaches this machine")
         assert said[1] == ""
