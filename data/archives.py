@@ -2,22 +2,30 @@
 
 import gzip
 import io
-import pickle
+import math
+import stat
 import tarfile
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from data.errors import BadInput, reason
 from data.spec import Arrays
 
-MEMBER_LIMIT = 256 * 2**20
-"""Bytes; the largest member of any archive read here, a CIFAR-100 batch, has 155 MB."""
+LIMIT = 256 * 2**20
+"""Bytes of a file, or of all that an archive unpacks to; those of CIFAR hold 186 MB."""
+
+RATIO = 200
+"""Unpacked bytes for each packed one, beyond FREE; CIFAR has 1.1, MNIST 5, a list of names 3, but zeros have 1,000."""
+
+FREE = 2**24
+"""Unpacked bytes that any archive may hold."""
 
 DAMAGED = (
     OSError,
@@ -36,8 +44,10 @@ DAMAGED = (
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file raises into one line that names the file."""
+    """Turn whatever a damaged file raises into one line that names the file; a pipe or a device is not read."""
     try:
+        if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            raise BadInput("is neither a file nor a folder", path, "copy it into one")  # which may have no end
         yield
     except FileNotFoundError:
         raise BadInput("no such file", path, "check the path") from None
@@ -47,25 +57,69 @@ def reading(path: Path) -> Iterator[None]:
         raise BadInput(f"can't be read ({reason(error)})", path, "it may be truncated: fetch it again") from None
 
 
+def content(path: Path, limit: int = LIMIT) -> bytes:
+    """The bytes of a file that has no more of them than the limit."""
+    with reading(path):
+        _check_size(path.stat().st_size, limit)
+        return path.read_bytes()
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise ValueError(f"claims {size} bytes, of {limit} at most")
+
+
+def _allowed(path: Path, limit: int) -> int:
+    """Bytes that a packed file may unpack to."""
+    return min(limit, FREE + RATIO * path.stat().st_size)
+
+
+class _Bounded(io.RawIOBase):
+    """What a packed file unpacks to, as far as it may."""
+
+    def __init__(self, source: BinaryIO, left: int) -> None:
+        self.source, self.left = source, left
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        piece = self.source.read(len(buffer))
+        self.left -= len(piece)
+        if self.left < 0:
+            raise ValueError("it unpacks to more bytes than any such archive has")
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file that may be gzipped, no more than it may have."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        with gzip.GzipFile(fileobj=file) if packed else nullcontext(file) as source:
+            yield io.BufferedReader(_Bounded(source, _allowed(path, LIMIT)), 2**20)
+
+
 def members(path: Path, wanted: set[str]) -> dict[str, bytes]:
-    """The contents of the regular files of a tar archive whose base names are wanted.
+    """The contents of the regular files of a tar archive, gzipped or not, whose base names are wanted.
 
     Nothing is written to disk, so no name in the archive can lead anywhere; links are passed over and sizes
     are bounded.
     """
     found = {}
-    with reading(path), tarfile.open(path) as archive:
+    with reading(path), _unpacked(path) as source, tarfile.open(fileobj=source, mode="r|") as archive:
         for member in archive:
             name = member.name.rsplit("/", 1)[-1]
             if name not in wanted or not member.isfile():
                 continue
-            if member.size > MEMBER_LIMIT:
-                raise ValueError(f"member {name} claims {member.size} bytes")
+            _check_size(member.size, LIMIT)
             content = archive.extractfile(member).read()
             if len(content) != member.size:
                 raise EOFError(f"member {name} is cut off")
             found[name] = content
-        while archive.fileobj.read(2**20):  # gzip compares its checksum at the end of the stream only
+        while source.read(2**20):  # gzip compares its checksum at the end of the stream only
             pass
     missing = sorted(wanted - set(found))
     if missing:
@@ -78,51 +132,16 @@ def zipped(path: Path, wanted: Callable[[str], bool], limit: int) -> dict[str, b
 
     Nothing is written to disk, and no member gives more bytes than its header claims.
     """
-    with reading(path), zipfile.ZipFile(path) as archive:
-        chosen = [member for member in archive.infolist() if not member.is_dir() and wanted(member.filename)]
-        size = sum(member.file_size for member in chosen)
-        if size > limit:
-            raise ValueError(f"its files claim {size} bytes, of {limit} at most")
-        return {member.filename: archive.read(member) for member in chosen}
+    with reading(path):
+        _check_size(path.stat().st_size, limit)  # the list of its members alone may take ten times as much memory
+        with zipfile.ZipFile(path) as archive:
+            chosen = [member for member in archive.infolist() if not member.is_dir() and wanted(member.filename)]
+            _check_size(sum(member.file_size for member in chosen), _allowed(path, limit))
+            return {member.filename: archive.read(member) for member in chosen}
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Lets through what a pickled dictionary of NumPy arrays needs, and no other name."""
-
-    ALLOWED = frozenset(
-        (module, name)
-        for package in ("numpy.core", "numpy._core")
-        for module, name in (
-            (f"{package}.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-        )
-    )
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a batch of images does not need")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
-def unpickle(content: bytes, path: Path) -> dict:
-    """A Python 2 pickle of a dictionary of arrays, lists, numbers and strings (keys are bytes).
-
-    Raises:
-        BadInput: the pickle is damaged or asks for anything else, which is then not executed.
-
-    """
-    try:
-        value = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:  # a hostile pickle can raise anything
-        raise BadInput(f"holds a pickle that is not read ({reason(error)})", path, "use another copy") from None
-    if not isinstance(value, dict):
-        raise BadInput("holds a pickle of something else than a batch", path, "use another copy")
-    return value
-
-
-def read_npz(path: Path) -> Arrays:
-    """The arrays x_train, y_train, x_test, y_test of an ``.npz`` file, without unpickling."""
+def read_npz(path: Path, limit: int) -> Arrays:
+    """The arrays x_train, y_train, x_test, y_test of an ``.npz`` file of no more bytes than the limit, not unpickled."""
     keys = ("x_train", "y_train", "x_test", "y_test")
     with reading(path), path.open("rb") as stream:  # NumPy leaves a damaged file open that it opened itself
         file = np.load(stream, allow_pickle=False)
@@ -131,6 +150,8 @@ def read_npz(path: Path) -> Arrays:
         missing = [key for key in keys if key not in file.files]
         if missing:
             raise BadInput(f"holds no {', '.join(missing)}", path, f"it must hold {', '.join(keys)}")
+        claims = [member.file_size for member in file.zip.infolist() if member.filename.removesuffix(".npy") in keys]
+        _check_size(sum(claims), _allowed(path, limit))
         return {key: file[key] for key in keys}
 
 
@@ -140,15 +161,14 @@ def read_idx(path: Path) -> np.ndarray:
     The header is two zero bytes, a type byte (8: uint8), the number of dimensions, then each dimension as a
     big-endian 32-bit integer.
     """
-    with reading(path):
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-                content = file.read(MEMBER_LIMIT)
+    with reading(path), _unpacked(path) as source:
+        content = source.read()
         if len(content) < 4 or content[:3] != b"\x00\x00\x08":
             raise ValueError("not an IDX file of bytes")
         start = 4 + 4 * content[3]
-        shape = tuple(np.frombuffer(content[4:start], ">u4").astype(int))
+        shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
+        if math.prod(shape) != len(content) - start:
+            raise ValueError(f"its header says {' x '.join(map(str, shape))}, and {len(content) - start} bytes follow")
         return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 
@@ -185,6 +205,6 @@ def _opened(path: Path) -> object:
     from PIL import Image
 
     try:
-        return Image.open(path)
+        return Image.open(path, formats=["PNG"])  # else it would try what runs PostScript
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data import archives
+from data import archives, pickles
 from data.errors import BadInput
 from data.images import ImageDataset
 from data.spec import Arrays, Remote
@@ -56,15 +56,18 @@ def read(path: Path, name: str, train: tuple[str, ...], test: tuple[str, ...], l
 
 
 def _decode_pickle(content: bytes, path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
-    batch = archives.unpickle(content, path)
+    batch = pickles.read(content, path)
     try:
-        images, labels = np.asarray(batch[b"data"]), np.asarray(batch[label.encode()])
+        images, found = batch[b"data"], batch[label.encode()]
+        if isinstance(found, list) and not all(isinstance(number, int) for number in found):
+            raise ValueError("labels are no numbers")  # but lists of lists, say, of which a few are billions
+        images, labels = np.asarray(images), np.asarray(found)
         if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != 3072 or len(labels) != len(images):
             raise ValueError(f"images {images.dtype} {images.shape}, labels {labels.shape}")
         if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 255:
             raise ValueError("labels are no bytes")
         return images, labels.astype(np.uint8)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BadInput(f"holds a batch of the wrong form ({error})", path, "use another copy") from None
 
 

@@ -23,7 +23,7 @@ def read(path: Path) -> Arrays:
     if (path / "mnist.npz").exists():
         path = path / "mnist.npz"
     if not path.is_dir():
-        return archives.read_npz(path)
+        return archives.read_npz(path, archives.LIMIT)
     arrays = {}
     for key, name in FILES.items():
         found = [file for file in (path / f"{name}.gz", path / name) if file.exists()]

@@ -58,7 +58,7 @@ def read(path: Path) -> list[tuple[str, str]]:
     if path.is_dir():
         places = [place for place in (path, path / "names", path / "data" / "names") if any(place.glob("*.txt"))]
         files = sorted(places[0].glob("*.txt")) if places else []
-        lists = {file: _content(file) for file in files}
+        lists = {file: archives.content(file, SIZE) for file in files}
     else:
         lists = _members(path)
     if not lists:
@@ -70,13 +70,6 @@ def read(path: Path) -> list[tuple[str, str]]:
             raise BadInput("holds no name", file, "give another copy, or remove it")
         pairs += names
     return pairs
-
-
-def _content(file: Path) -> bytes:
-    with archives.reading(file):
-        if file.stat().st_size > SIZE:
-            raise ValueError(f"has {file.stat().st_size} bytes")
-        return file.read_bytes()
 
 
 def _members(path: Path) -> dict[Path, bytes]:

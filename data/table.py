@@ -33,10 +33,7 @@ class Table(TextDataset):
 
 def read(path: Path) -> list[tuple[str, str]]:
     """Each record's text and label; of an empty line two empty ones."""
-    with archives.reading(path):
-        if path.stat().st_size > archives.MEMBER_LIMIT:
-            raise ValueError(f"has {path.stat().st_size} bytes")
-        text = decode(path.read_bytes(), path)
+    text = decode(archives.content(path), path)
     if not text.strip():
         raise BadInput("is empty", path, "give a text and a label on each line")
     try:

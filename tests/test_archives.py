@@ -13,7 +13,7 @@ import scipy.io
 from PIL import Image
 
 import data
-from data import archives, store
+from data import archives, pickles, store
 from data.errors import BadInput
 
 PYTHON10 = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
@@ -281,7 +281,7 @@ def test_pickled_batch_of_the_wrong_form_is_refused(tmp_path, cifar10, batch):
 @pytest.mark.parametrize("content", [b"", b"\x80\x02]q\x00.", b"garbage", b"\x80\x02}q\x00"])
 def test_pickle_that_is_no_batch_is_refused(tmp_path, content):
     path = tmp_path / "batch"
-    assert "pickle" in refused(path, archives.unpickle, content, path)
+    assert "pickle" in refused(path, pickles.read, content, path)
 
 
 def digits(train=20, test=10, **changes):
