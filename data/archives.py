@@ -135,13 +135,15 @@ def zipped(path: Path, wanted: Callable[[str], bool], limit: int) -> dict[str, b
     with reading(path):
         _check_size(path.stat().st_size, limit)  # the list of its members alone may take ten times as much memory
         with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():  # opened, it compares its two names, of which one may be damaged
+                archive.open(member).close()
             chosen = [member for member in archive.infolist() if not member.is_dir() and wanted(member.filename)]
             _check_size(sum(member.file_size for member in chosen), _allowed(path, limit))
             return {member.filename: archive.read(member) for member in chosen}
 
 
 def read_npz(path: Path, limit: int) -> Arrays:
-    """The arrays x_train, y_train, x_test, y_test of an ``.npz`` file of no more bytes than the limit, not unpickled."""
+    """The arrays x_train, y_train, x_test, y_test of an ``.npz`` file, not unpickled, if they have no more bytes."""
     keys = ("x_train", "y_train", "x_test", "y_test")
     with reading(path), path.open("rb") as stream:  # NumPy leaves a damaged file open that it opened itself
         file = np.load(stream, allow_pickle=False)
@@ -152,7 +154,10 @@ def read_npz(path: Path, limit: int) -> Arrays:
             raise BadInput(f"holds no {', '.join(missing)}", path, f"it must hold {', '.join(keys)}")
         claims = [member.file_size for member in file.zip.infolist() if member.filename.removesuffix(".npy") in keys]
         _check_size(sum(claims), _allowed(path, limit))
-        return {key: file[key] for key in keys}
+        arrays = {key: file[key] for key in keys}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # what is no array it gives as bytes
+            raise ValueError("it holds something else than arrays")
+        return arrays
 
 
 def read_idx(path: Path) -> np.ndarray:

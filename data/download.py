@@ -11,6 +11,9 @@ from data.spec import Remote
 SILENCE = 5.0
 """Seconds without an answer, or between two pieces of a file, after which a download is given up."""
 
+LARGEST = 2 * 2**30
+"""Bytes of a file; the largest, SVHN's extra images, has 1.3 GB."""
+
 
 class Unreachable(Exception):  # noqa: N818
     """The publisher can't be reached from here; an embedded dataset may take over."""
@@ -84,7 +87,7 @@ def fetch(remote: Remote, folder: Path) -> Path:
     algorithm, _, expected = remote.checksum.partition(":")
     digest = hashlib.new(algorithm or "sha256")
     length = response.headers.get("content-length", "")
-    size = int(length) if length.isdecimal() else None
+    size = int(length) if length.isdecimal() and len(length) < 20 else None
     columns = (
         "[progress.description]{task.description}",
         BarColumn(),
@@ -95,6 +98,8 @@ def fetch(remote: Remote, folder: Path) -> Path:
         with response, Progress(*columns) as progress, path.open("wb") as file:
             bar = progress.add_task(remote.name, total=size)
             for piece in response.iter_content(2**20):
+                if file.tell() + len(piece) > LARGEST:
+                    raise BadInput(f"has more than {LARGEST:,} bytes", remote.url, "it is not used; try later")
                 file.write(piece)
                 digest.update(piece)
                 progress.advance(bar, len(piece))

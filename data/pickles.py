@@ -50,20 +50,20 @@ class _Array:
         self.values = np.frombuffer(content, kind).reshape(shape, order="F" if by_columns else "C")
 
 
+KNOWN = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+}
+"""All names that a pickled dictionary of arrays needs."""
+
+
 class _ArraysOnly(pickle.Unpickler):
-    """Knows what a pickled dictionary of arrays needs, and no other name."""
-
-    KNOWN = {
-        ("numpy", "ndarray"): _Array,
-        ("numpy", "dtype"): _Type,
-        ("numpy.core.multiarray", "_reconstruct"): _Array,
-        ("numpy._core.multiarray", "_reconstruct"): _Array,
-    }
-
     def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in self.KNOWN:
+        if (module, name) not in KNOWN:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a batch of images does not need")
-        return self.KNOWN[module, name]
+        return KNOWN[module, name]
 
 
 def read(content: bytes, path: Path) -> dict:

@@ -6,6 +6,8 @@ first frame; then brought to the wanted size.
 
 from __future__ import annotations
 
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,13 +25,25 @@ LEAST = 4
 """Nor to less than this part of its sides. Of 800x600 pixels cut to 64, decoding in full takes 4.9 ms, to a quarter 1.2
 ms, and its mean error grows from 0.2 to 0.3 levels; an eighth takes 1.0 ms, with an error of 3 to 12 levels."""
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""Pillow knows more, and goes by what a file holds: one that holds PostScript would be run, by Ghostscript."""
 
-def look(file: str) -> tuple[int, int, str, bool] | None:
+LARGEST = 2**26
+"""Pixels of an image that is decoded, of a JPEG file after its reduction: 67 million, up to 1 GB while it is made
+opaque. A few KB can claim so many."""
+
+LARGE = 2**22
+"""Pixels from which on images are decoded one at a time, whatever the number of threads, to bound the memory."""
+
+_alone = threading.Lock()
+
+
+def look(file: str | BinaryIO) -> tuple[int, int, str, bool] | None:
     """Width, height and mode of an image file, and whether it is grey; None if it is none. Its pixels are not read."""
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             return *image.size, image.mode, _is_grey(image.mode)
     except Exception:  # a damaged image can raise anything
         return None
@@ -50,9 +64,13 @@ def pixels(source: str | Path | BinaryIO, shape: tuple[int, int, int], resize: s
 
     height, width, channels = shape
     try:
-        with Image.open(source) as image:
+        with Image.open(source, formats=FORMATS) as image:
             image.draft(None, tuple(max(SPARE * max(height, width), -(-side // LEAST)) for side in image.size))
-            ready = _fitted(_plain(image, channels), width, height, resize)
+            count = image.width * image.height
+            if count > LARGEST:
+                raise ValueError(f"has {image.width} x {image.height} pixels, of {LARGEST:,} at most")
+            with _alone if count > LARGE else nullcontext():
+                ready = _fitted(_plain(image, channels), width, height, resize)
     except UnidentifiedImageError:
         raise ValueError("in no known format") from None
     except Exception as error:  # a damaged image can raise anything

@@ -6,7 +6,6 @@ so that a kill at any moment leaves the old state or the new. A lock lets one pr
 """
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data import archives
+from data import archives, sealed
 from data.dataset import Dataset, checksum
 from data.download import fetch
 from data.errors import BadInput, disk_fault, reason
@@ -68,8 +67,8 @@ def read_manifest(dataset: Dataset, source: str) -> dict | None:
     """The manifest of what is in the cache, or None."""
     path = folder(dataset, source) / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(manifest, dict) or not set(manifest) >= MANIFEST | dataset.described:
+        manifest = sealed.loads(path.read_text(encoding="utf-8"), ("name",))
+        if not set(manifest) >= MANIFEST | dataset.described:
             raise ValueError("not a manifest of this version")
         return manifest
     except FileNotFoundError:
@@ -97,12 +96,20 @@ def open_arrays(dataset: Dataset, source: str, manifest: dict) -> Arrays:
         path = place / f"{key}.npy"
         again = f"run {dataset.ingestion} again"
         try:
-            arrays[key] = np.load(path, mmap_mode="r", allow_pickle=False)
+            arrays[key] = _mapped(path)
         except archives.DAMAGED as error:
             raise BadInput(f"can't be read ({reason(error)})", path, again) from None
         if digest(arrays[key]) != described["sha256"]:
             raise BadInput("differs from its checksum", path, again)
     return arrays
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """An array on disk; what a damaged header makes of it may be none, or one without rows."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray) or not array.ndim:
+        raise ValueError("no array of rows")
+    return array
 
 
 @contextmanager
@@ -198,8 +205,7 @@ def intact(place: Path, manifest: dict) -> bool:
     """Whether the arrays that a manifest describes lie there, unharmed."""
     try:
         return all(
-            digest(np.load(place / manifest["version"] / f"{key}.npy", mmap_mode="r", allow_pickle=False))
-            == described["sha256"]
+            digest(_mapped(place / manifest["version"] / f"{key}.npy")) == described["sha256"]
             for key, described in manifest["arrays"].items()
         )
     except archives.DAMAGED:
@@ -221,7 +227,7 @@ def _write(place: Path, aside: Path, manifest: dict, arrays: Arrays) -> None:
         aside.rename(target)
     draft = place / "manifest.json.new"
     with draft.open("w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=1)
+        file.write(sealed.dumps(manifest, indent=1))
         _sync(file)
     draft.rename(place / "manifest.json")
     for superseded in place.iterdir():

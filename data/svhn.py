@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data import archives
+from data import matlab
 from data.errors import BadInput
 from data.images import ImageDataset
 from data.spec import Arrays, Remote
@@ -26,15 +26,16 @@ def read(path: Path, train: tuple[str, ...]) -> Arrays:
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
 
-def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import scipy.io
+LARGEST = 2**31
+"""Bytes that a file unpacks to; the extra images have 1.6 GB."""
 
-    with archives.reading(path):
-        try:
-            content = scipy.io.loadmat(path, variable_names=["X", "y"])
-        except (NotImplementedError, TypeError, scipy.io.matlab.MatReadError) as error:  # its ways to say damaged
-            raise ValueError(str(error)) from None
-        images, labels = content["X"], content["y"].ravel()
+
+def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    content = matlab.read(path, LARGEST)
+    missing = sorted({"X", "y"} - set(content))
+    if missing:
+        raise BadInput(f"holds no {', '.join(missing)}", path, "use another copy")
+    images, labels = content["X"], content["y"].ravel()
     if images.ndim != 4 or len(labels) != images.shape[-1] or not np.isin(labels, np.arange(1, 11)).all():
         raise BadInput("holds images or labels of the wrong form", path, "use another copy")
     return np.ascontiguousarray(images.transpose(3, 0, 1, 2)), (labels % 10).astype(np.uint8)

@@ -15,10 +15,10 @@ from typing import ClassVar
 
 from data import archives
 from data.errors import BadInput, reason
-from data.text import TextDataset, decode, normalize
+from data.text import TextDataset, check_length, decode, normalize
 
-LONGEST = 2_000
-"""Characters of a text. All texts together take four bytes for each character of the longest."""
+LINES = 10_000_000
+"""Of a file; each takes some hundred bytes of memory, however short it is."""
 
 SAMPLE = 100
 """Records from which the separator is guessed."""
@@ -34,6 +34,8 @@ class Table(TextDataset):
 def read(path: Path) -> list[tuple[str, str]]:
     """Each record's text and label; of an empty line two empty ones."""
     text = decode(archives.content(path), path)
+    if text.count("\n") > LINES:
+        raise BadInput(f"has {text.count(chr(10)):,} lines", path, f"give {LINES:,} at most")
     if not text.strip():
         raise BadInput("is empty", path, "give a text and a label on each line")
     try:
@@ -71,11 +73,12 @@ def _records(text: str, separator: str) -> list[tuple[int, list[str]]]:
 
 
 def _pair(fields: list[str], first: int, second: int, where: str) -> tuple[str, str]:
-    text, label = (normalize(fields[column]) if column < len(fields) else "" for column in (first, second))
+    found = [fields[column].strip() if column < len(fields) else "" for column in (first, second)]
+    for value in found:
+        check_length(value, where)
+    text, label = map(normalize, found)
     if text and not label:
         raise BadInput("holds a text without label", where, "label it or remove it")
-    if len(text) > LONGEST:
-        raise BadInput(f"holds a text of {len(text)} characters", where, f"give {LONGEST} at most")
     return text, label
 
 

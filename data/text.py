@@ -18,6 +18,10 @@ from data.spec import FIRST, PADDING, UNKNOWN, Arrays, DataConfig, Spec, Split, 
 FEWEST = 5
 """Examples that a class must have: one for the test, and some for validation and training."""
 
+LONGEST = 2_000
+"""Characters of a text. All texts together take four bytes for each character of the longest; and to bring 30,000 marks
+on one letter into order takes seconds, ten times as many a hundred times as long."""
+
 # Letters whose mark is part of them in Unicode, so that no decomposition takes it off; and apostrophes.
 LETTERS = str.maketrans("øØłŁđĐðÐħĦıŋŊəƏɔƆɛƐŧŦ’‘ʻʼ", "oOlLdDdDhHinNaAoOeEtT''''") | str.maketrans(
     {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "Th"}
@@ -52,6 +56,16 @@ def decode(content: bytes, path: Path) -> str:
         line = text[: control.start()].count("\n") + 1
         raise BadInput(f"holds the control character {ord(control[0])}", f"{path}, line {line}", "remove it")
     return text
+
+
+def check_length(text: str, where: str) -> None:
+    """Refuse what is longer than any text.
+
+    Raises:
+        BadInput: it is.
+    """
+    if len(text) > LONGEST:
+        raise BadInput(f"holds a text of {len(text)} characters", where, f"give {LONGEST} at most")
 
 
 def prepare(text: str, folded: bool) -> str:

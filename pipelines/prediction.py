@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data import archives
 from data.errors import BadInput, reason
 from data.tree import ENDINGS
 
@@ -91,9 +93,10 @@ def _is(kind: object, given: str) -> bool:
 
 
 def _lines(path: Path) -> list[str]:
+    content = archives.content(path)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
+        lines = content.decode("utf-8-sig").splitlines()
+    except ValueError as error:
         raise BadInput(f"can't be read ({reason(error)})", path, "give a UTF-8 file, one input a line") from None
     return [line.strip() for line in lines if line.strip()]
 
@@ -116,12 +119,14 @@ def ask(model: Servable, inputs: Sequence[str]) -> Iterator[Answers]:
 def _decoded(model: Servable, paths: Sequence[str]) -> tuple[list[str], np.ndarray, list[str]]:
     """Those that are images, their pixels, and what is wrong with the others."""
     kept, images, faults = [], [], []
-    for path in paths:
-        try:
-            images.append(model.read(np.array([path], dtype=object))[0])
-            kept.append(path)
-        except BadInput as error:
-            faults.append(str(error).replace(path[:60], path[:4096], 1))  # it names a path's beginning only
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow remarks on much that it then reads
+        for path in paths:
+            try:
+                images.append(model.read(np.array([path], dtype=object))[0])
+                kept.append(path)
+            except BadInput as error:
+                faults.append(str(error).replace(path[:60], path[:4096], 1))  # it names a path's beginning only
     return kept, np.array(images), faults
 
 
@@ -166,7 +171,7 @@ def write(place: Path, found: pd.DataFrame, classes: Sequence[str]) -> None:
             found.to_parquet(place, index=False)
         else:
             place.write_text(_as_json(found, classes), encoding="utf-8")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path may hold what no UTF-8 does
         raise BadInput(f"can't be written ({reason(error)})", f"--out {place}", "name another file") from None
 
 

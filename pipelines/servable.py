@@ -169,7 +169,10 @@ class TextInput:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Numbers of their characters, int32 (N, length)."""
-        texts = np.asarray(_strings(values, "give texts"), dtype=str)
+        found = _strings(values, "give texts")
+        for number, one in enumerate(found, 1):
+            text.check_length(one, f"text {number} of {len(found)}")
+        texts = np.asarray(found, dtype=str)
         empty = [number for number, one in enumerate(texts) if not one.strip()]
         if empty:
             raise BadInput("is empty", f"text {empty[0] + 1} of {len(texts)}", "leave it out")

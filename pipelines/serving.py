@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data import pictures
 from data.errors import BadInput
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from pipelines.servable import Servable
+
+COUNT = 20_000
+"""Inputs of a request."""
+
+PIXELS = 2**27
+"""Of all images of a request in base64: 134 million, eleven photographs, take up to 6 s and 700 MB. A few KB can claim
+them."""
 
 KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 """Under which MLflow's protocol has the inputs."""
@@ -47,8 +57,11 @@ class Served:
 
     def _decoded(self, values: np.ndarray) -> np.ndarray:
         """Pixels of images in base64."""
-        images = []
-        for number, text in enumerate(values.ravel().tolist(), start=1):
+        texts, images = values.ravel().tolist(), []
+        claimed = sum(map(_claimed, texts))
+        if claimed > PIXELS:
+            raise BadInput(f"claim {claimed:,} pixels", "images", f"send {PIXELS:,} at most at once")
+        for number, text in enumerate(texts, start=1):
             try:
                 images.append(self.model.read(np.array([text], dtype=object))[0])
             except BadInput:  # without its reason, which could tell of files here
@@ -65,10 +78,22 @@ def _values(given: object) -> np.ndarray:
         given = next(iter(given.values()))
     if not isinstance(given, list | np.ndarray):
         raise BadInput("is no list", "inputs", "send a list with one input for each answer")
-    values = np.asarray(given)
+    if np.ndim(given) and len(given) > COUNT:
+        raise BadInput(f"holds {len(given):,} inputs", "inputs", f"send {COUNT:,} at most at once")
+    # As objects, texts take no more memory for the longest of them.
+    values = np.asarray(given, dtype=object if all(isinstance(value, str) for value in given) else None)
     if not values.ndim or not len(values):
         raise BadInput("holds no input", "inputs", "send a list with one input for each answer")
     return values
+
+
+def _claimed(text: object) -> int:
+    """Pixels that an image in base64 says it has."""
+    try:
+        size = pictures.look(io.BytesIO(base64.b64decode(text)))
+    except (TypeError, ValueError):
+        return 0
+    return size[0] * size[1] if size else 0
 
 
 def _column(table: pd.DataFrame) -> np.ndarray:

@@ -201,10 +201,10 @@ def from_dict(plain: dict) -> Recipe:
     try:
         return _converter().structure(plain, Recipe)
     except cattrs.BaseValidationError as error:
-        faults = "; ".join(cattrs.transform_error(error))
-        raise BadInput(
-            f"does not fit this version ({reason(Exception(faults))})", "recipe.json", "use its own"
-        ) from None
+        what = reason(Exception("; ".join(cattrs.transform_error(error))))
+    except Exception as error:  # what is no object at all can raise anything
+        what = reason(error)
+    raise BadInput(f"does not fit this version ({what})", "recipe.json", "use its own")
 
 
 def flatten(plain: dict, prefix: str = "") -> dict[str, object]:

@@ -6,13 +6,12 @@ import json
 import os
 import shutil
 import time
-import zipfile
-import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from data import archives
 from data.errors import BadInput, reason
 
 KEPT = 2
@@ -21,7 +20,7 @@ KEPT = 2
 INTERVAL = 120.0
 """Seconds between checkpoints within an epoch."""
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (*archives.DAMAGED, TypeError, AttributeError, IndexError)
 """What reading a damaged archive raises; one flipped bit can make a member seem encrypted or compressed."""
 
 

@@ -13,7 +13,6 @@ One folder for each run that is under way, or of which something has not been se
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from data import sealed
 from data.errors import BadInput, reason
 from pipelines.tracking import lines
 
@@ -105,13 +105,13 @@ def create(folder: Path, header: Mapping[str, object]) -> None:
     """Make the folder of a new run."""
     for part in ("artifacts", "checkpoints"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    write_whole(folder / HEADER, json.dumps(header, indent=1, ensure_ascii=False))
+    write_whole(folder / HEADER, sealed.dumps(header, indent=1))
 
 
 def read_header(folder: Path) -> dict:
     """What ``run.json`` says of a run."""
     try:
-        return json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        return sealed.loads((folder / HEADER).read_text(encoding="utf-8"), ("id",))
     except (OSError, ValueError) as error:
         raise BadInput(f"can't be read ({reason(error)})", folder / HEADER, "remove that folder") from None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from data import sealed
 from data.errors import BadInput, reason
 
 
@@ -18,7 +18,7 @@ def append(path: Path, record: Mapping[str, object]) -> None:
     """
     # Without a buffer: one that a full disk leaves half written would be written on when the file is closed.
     with path.open("ab", buffering=0) as file:
-        end, rest = file.tell(), (json.dumps(record, ensure_ascii=False) + "\n").encode()
+        end, rest = file.tell(), (sealed.dumps(record) + "\n").encode()
         try:
             while rest:
                 rest = rest[file.write(rest) :]
@@ -52,6 +52,6 @@ def _parse(path: Path) -> tuple[list[dict], int]:
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
     try:
-        return [json.loads(line) for line in lines], sum(map(len, lines))
+        return [sealed.loads(line, ("kind", "event")) for line in lines], sum(map(len, lines))
     except ValueError as error:
         raise BadInput(f"is damaged ({reason(error)})", path, "remove the line") from None

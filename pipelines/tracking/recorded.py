@@ -37,11 +37,20 @@ class Recorded:
 
     def recipe(self) -> dict:
         """What ``recipe.json`` holds."""
-        return json.loads(self.text("recipe.json"))
+        return self._json("recipe.json")
 
     def data(self) -> dict:
         """What ``data.json`` holds."""
-        return json.loads(self.text("data.json"))
+        return self._json("data.json")
+
+    def _json(self, name: str) -> dict:
+        try:
+            found = json.loads(self.text(name))
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"has no readable {name} ({reason(error)})", f"run {self.name}", "choose another") from None
+        if not isinstance(found, dict):
+            raise BadInput(f"has a {name} that holds no object", f"run {self.name}", "choose another")
+        return found
 
     def text(self, name: str) -> str:
         """What a text file of the run holds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 LARGEST = 64 * 2**20
 """Bytes of a request: 20,000 images of MNIST as numbers, or some photographs."""
+
+CHARACTERS = 2**27
+"""Of a request's longest text, times its values: MLflow makes an array of them that is as wide everywhere, 512 MB."""
 
 PATH = "/invocations"
 """Where MLflow's server answers."""
@@ -77,6 +81,9 @@ async def _guard(request: Request, go_on: Callable[[Request], Awaitable[Response
     status, sentence = _fault(request.headers)
     if sentence:
         return _refusal(sentence, status)
+    sentence = await asyncio.to_thread(_width, await request.body())
+    if sentence:
+        return _refusal(sentence, 413)
     try:
         response = await go_on(request)
     except RecursionError:  # lists in lists in lists
@@ -96,6 +103,23 @@ def _fault(headers: Mapping[str, str]) -> tuple[int, str]:
     if kind.replace(" ", "").lower() not in ("application/json", "application/json;charset=utf-8"):
         return 400, "the request is no JSON; send it as Content-Type: application/json"
     return 200, ""
+
+
+def _width(body: bytes) -> str:
+    """A sentence where the texts of a request would take far more memory as an array than they do as they came."""
+    try:
+        waiting, values, longest = [json.loads(body)], 0, 0
+    except (ValueError, RecursionError):
+        return ""  # MLflow's server says so
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+        else:
+            values, longest = values + 1, max(longest, len(value) if isinstance(value, str) else 0)
+    if values * longest <= CHARACTERS:
+        return ""
+    return f"one text of {longest:,} characters makes {values:,} values too large; send it by itself"
 
 
 def _plainly(status: int, body: bytes) -> Response:
