@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,7 @@ def run_here(name: str, seconds: float, place: Path) -> None:
     warnings.simplefilter("ignore")
     target = TARGETS[name]
     faulthandler.enable()
+    os.environ["DATA_CACHE"] = str(place / "cache")
     guard = Guard(place)
     fuzz(target, place, 20, 0)  # imports what is imported late
     guard.install()
@@ -83,6 +85,8 @@ def main(arguments: list[str]) -> int:
         place = Path(tempfile.mkdtemp(prefix="fuzz-"))
         outcomes, said = run_apart(name, 60 * minutes / len(names), place)
         faults += said[:SHOWN]
+        if not said:
+            shutil.rmtree(place)
         counts = [f"{outcomes[outcome]:,}" for outcome in OUTCOMES]
         table.add_row(name, f"{outcomes.total():,}", *counts, f"{time.monotonic() - began:.0f}")
         print(name, dict(outcomes), flush=True)

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from data import pictures
 from data.errors import BadInput, reason
 from data.spec import Arrays
 
@@ -207,9 +208,7 @@ def _read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def _opened(path: Path) -> object:
-    from PIL import Image
-
     try:
-        return Image.open(path, formats=["PNG"])  # else it would try what runs PostScript
-    except Image.DecompressionBombError as error:
-        raise ValueError(str(error)) from None
+        return pictures.opened(path)
+    except Exception as error:  # a damaged image can raise anything
+        raise ValueError(reason(error)) from None

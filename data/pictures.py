@@ -38,6 +38,19 @@ LARGE = 2**22
 _alone = threading.Lock()
 
 
+def opened(source: str | Path | BinaryIO) -> Image:
+    """An image file, of which the header is read. Of PNG, all checksums are compared: decoding passes over them."""
+    from PIL import Image
+
+    image = Image.open(source, formats=FORMATS)
+    if image.format != "PNG":
+        return image
+    image.verify()
+    if hasattr(source, "seek"):
+        source.seek(0)
+    return Image.open(source, formats=FORMATS)
+
+
 def look(file: str | BinaryIO) -> tuple[int, int, str, bool] | None:
     """Width, height and mode of an image file, and whether it is grey; None if it is none. Its pixels are not read."""
     from PIL import Image
@@ -60,11 +73,11 @@ def pixels(source: str | Path | BinaryIO, shape: tuple[int, int, int], resize: s
     Raises:
         ValueError: it can't be read; the text says why.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     height, width, channels = shape
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        with opened(source) as image:
             image.draft(None, tuple(max(SPARE * max(height, width), -(-side // LEAST)) for side in image.size))
             count = image.width * image.height
             if count > LARGEST:

@@ -80,7 +80,7 @@ class Guard:
     watching: bool = False
 
     FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "pty.spawn")
-    FORBIDDEN += ("socket.connect", "socket.bind", "ctypes.dlopen", "os.putenv", "os.kill", "webbrowser.open")
+    FORBIDDEN += ("socket.bind", "ctypes.dlopen", "os.kill", "webbrowser.open")
     CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.truncate")
 
     def install(self) -> None:
@@ -98,6 +98,8 @@ class Guard:
             return not os.path.isfile(arguments[0].co_filename) and "frozen" not in arguments[0].co_filename
         if event == "open":
             return bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) and self._is_elsewhere(arguments[0])
+        if event == "socket.connect":  # but to the server that is asked
+            return arguments[1][0] != "127.0.0.1"
         return event in self.FORBIDDEN or (event in self.CHANGES and self._is_elsewhere(arguments[0]))
 
     def _is_elsewhere(self, path: object) -> bool:
@@ -136,7 +138,7 @@ def judge(target: Target, path: Path, wanted: object, guard: Guard | None) -> tu
     return (EXECUTION, "; ".join(guard.noted)) if guard and guard.noted else (outcome, why)
 
 
-NAMELESS = {"recipe.json", "base64", "pixels and texts of requests"}
+NAMELESS = {"recipe.json", "base64", "requests, images", "requests, text"}
 """Targets whose inputs are no files of their own."""
 
 
