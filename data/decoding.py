@@ -60,7 +60,7 @@ def write(
         try:
             return pictures.pixels(file, shape, resize)
         except ValueError as error:
-            return f"{file}: {error}"
+            return " ".join(f"{file}: {error}".splitlines())
 
     good, prints, faults = [], bytearray(), []
     with growing(path, shape) as add:

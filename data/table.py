@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from data import archives
 from data.errors import BadInput, reason
-from data.text import TextDataset, check_length, decode, normalize
+from data.text import TextDataset, check, decode, normalize
 
 LINES = 10_000_000
 """Of a file; each takes some hundred bytes of memory, however short it is."""
@@ -75,7 +75,7 @@ def _records(text: str, separator: str) -> list[tuple[int, list[str]]]:
 def _pair(fields: list[str], first: int, second: int, where: str) -> tuple[str, str]:
     found = [fields[column].strip() if column < len(fields) else "" for column in (first, second)]
     for value in found:
-        check_length(value, where)
+        check(value, where)
     text, label = map(normalize, found)
     if text and not label:
         raise BadInput("holds a text without label", where, "label it or remove it")

@@ -58,12 +58,14 @@ def decode(content: bytes, path: Path) -> str:
     return text
 
 
-def check_length(text: str, where: str) -> None:
-    """Refuse what is longer than any text.
+def check(text: str, where: str) -> None:
+    """Refuse what is longer than any text, or holds what fills texts up.
 
     Raises:
-        BadInput: it is.
+        BadInput: it is, or does.
     """
+    if "\0" in text:
+        raise BadInput("holds NUL", where, "leave it out")
     if len(text) > LONGEST:
         raise BadInput(f"holds a text of {len(text)} characters", where, f"give {LONGEST} at most")
 

@@ -171,7 +171,7 @@ class TextInput:
         """Numbers of their characters, int32 (N, length)."""
         found = _strings(values, "give texts")
         for number, one in enumerate(found, 1):
-            text.check_length(one, f"text {number} of {len(found)}")
+            text.check(one, f"text {number} of {len(found)}")
         texts = np.asarray(found, dtype=str)
         empty = [number for number, one in enumerate(texts) if not one.strip()]
         if empty:

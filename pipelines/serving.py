@@ -48,10 +48,10 @@ class Served:
             BadInput: it is not what the model takes.
         """
         values = _values(given)
-        if values.dtype.kind in "OUS":
-            values = self._decoded(values) if self.model.kind == "images" else _texts(values)
-        elif self.model.kind == "images":
-            values = _pixels(values)
+        if self.model.kind != "images":
+            values = _texts(values)
+        else:
+            values = self._decoded(values) if values.dtype.kind in "OUS" else _pixels(values)
         with self._one:
             return self.model.predict(values)
 
@@ -78,12 +78,14 @@ def _values(given: object) -> np.ndarray:
         given = next(iter(given.values()))
     if not isinstance(given, list | np.ndarray):
         raise BadInput("is no list", "inputs", "send a list with one input for each answer")
-    if np.ndim(given) and len(given) > COUNT:
-        raise BadInput(f"holds {len(given):,} inputs", "inputs", f"send {COUNT:,} at most at once")
-    # As objects, texts take no more memory for the longest of them.
-    values = np.asarray(given, dtype=object if all(isinstance(value, str) for value in given) else None)
-    if not values.ndim or not len(values):
+    try:
+        values = np.asarray(given)
+    except ValueError:
+        raise BadInput("is ragged", "inputs", "send inputs of one shape") from None
+    if not values.ndim or not values.size:
         raise BadInput("holds no input", "inputs", "send a list with one input for each answer")
+    if len(values) > COUNT:
+        raise BadInput(f"holds {len(values):,} inputs", "inputs", f"send {COUNT:,} at most at once")
     return values
 
 
@@ -103,8 +105,8 @@ def _column(table: pd.DataFrame) -> np.ndarray:
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
-    if values.ndim != 1:
-        raise BadInput("is nested", "inputs", "send a flat list of texts")
+    if values.ndim != 1 or values.dtype.kind not in "OUS":
+        raise BadInput("is no flat list of texts", "inputs", "send one")
     return values
 
 

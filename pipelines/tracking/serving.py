@@ -81,9 +81,9 @@ async def _guard(request: Request, go_on: Callable[[Request], Awaitable[Response
     status, sentence = _fault(request.headers)
     if sentence:
         return _refusal(sentence, status)
-    sentence = await asyncio.to_thread(_width, await request.body())
+    status, sentence = await asyncio.to_thread(_fault_within, await request.body())
     if sentence:
-        return _refusal(sentence, 413)
+        return _refusal(sentence, status)
     try:
         response = await go_on(request)
     except RecursionError:  # lists in lists in lists
@@ -105,21 +105,31 @@ def _fault(headers: Mapping[str, str]) -> tuple[int, str]:
     return 200, ""
 
 
-def _width(body: bytes) -> str:
-    """A sentence where the texts of a request would take far more memory as an array than they do as they came."""
+def _fault_within(body: bytes) -> tuple[int, str]:
+    """The same by the values of a list of inputs, of which MLflow makes an array that is not what was sent."""
     try:
-        waiting, values, longest = [json.loads(body)], 0, 0
-    except (ValueError, RecursionError):
-        return ""  # MLflow's server says so
+        document = json.loads(body)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        return 200, ""  # MLflow's server says so
+    except ValueError:
+        return 400, "the request holds a number of thousands of digits; send texts or pixels"
+    waiting = [document.get(key) for key in ("inputs", "instances")] if isinstance(document, dict) else []
+    texts = others = longest = 0
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict | list):
             waiting.extend(value.values() if isinstance(value, dict) else value)
-        else:
-            values, longest = values + 1, max(longest, len(value) if isinstance(value, str) else 0)
-    if values * longest <= CHARACTERS:
-        return ""
-    return f"one text of {longest:,} characters makes {values:,} values too large; send it by itself"
+        elif isinstance(value, str):
+            texts, longest = texts + 1, max(longest, len(value))
+            if value.endswith("\0"):
+                return 400, "a text ends in NUL; leave it out"
+        elif value is not None:
+            others += 1
+    if texts and others:
+        return 400, "the request mixes texts with other values; send texts or pixels"
+    if texts * longest > CHARACTERS:
+        return 413, f"one text of {longest:,} characters makes {texts:,} texts too large; send it by itself"
+    return 200, ""
 
 
 def _plainly(status: int, body: bytes) -> Response:
