@@ -73,12 +73,23 @@ def _images(given: str) -> list[str] | None:
         files = (path for path in sorted(Path(given).rglob("*")) if path.suffix.lower() in ENDINGS and path.is_file())
         found = [str(path) for path in files if not path.stem.endswith(RECONSTRUCTED)]
     elif "," not in given and glob.has_magic(given):
-        found = [path for path in sorted(glob.glob(given, recursive=True)) if Path(path).is_file()]
+        found = _matching(given)
     else:
         return None
     if not found:
         raise BadInput("there is no image", given, "give another folder or pattern")
     return found
+
+
+def _matching(pattern: str) -> list[str]:
+    """The files that a pattern names, but for hidden ones; links to folders, which may lead in circles, not followed."""
+    start, named = Path(pattern).anchor, Path(pattern).parts
+    rest = str(Path(pattern + "/*" if pattern.endswith("**") else pattern).relative_to(start))
+    try:
+        paths = sorted(path for path in Path(start).glob(rest) if path.is_file())
+    except ValueError as error:
+        raise BadInput(f"is no pattern ({reason(error)})", pattern, "write ** for all folders below") from None
+    return [str(path) for path in paths if not any(part[0] == "." and part not in named for part in path.parts)]
 
 
 GATHERED = {"images": _images, "text": _texts}

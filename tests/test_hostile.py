@@ -23,7 +23,7 @@ from benchmarks.fuzzing.served import port
 from data import archives, download, matlab, names, pickles, pictures, sealed, table
 from data.errors import BadInput
 from data.spec import Remote
-from pipelines import servable, serving
+from pipelines import prediction, servable, serving
 from pipelines.tracking import serving as scoring
 
 
@@ -137,6 +137,19 @@ def test_a_pipe_is_not_read(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     assert "neither a file nor a folder" in refused(read, tmp_path / "pipe")
     assert "neither a file nor a folder" in refused(read, Path("/dev/zero"))
+
+
+def test_links_that_lead_in_circles_are_not_followed(tmp_path):
+    folder = tmp_path / ".kept" / "photos"
+    folder.mkdir(parents=True)
+    for name in ("a.png", ".b.png"):
+        (folder / name).write_bytes(b"")
+    for name in ("up", "again"):
+        (folder / name).symlink_to(folder)
+    with alarm(20):
+        for pattern in ("**/*.png", "**", "*.png", "[ab].png"):
+            assert prediction.gather(f"{folder}/{pattern}", "images") == [f"{folder}/a.png"]
+        assert "is no pattern" in refused(prediction.gather, f"{folder}/a**.png", "images")
 
 
 SHAPE = (8, 8, 3)
