@@ -82,7 +82,7 @@ def _images(given: str) -> list[str] | None:
 
 
 def _matching(pattern: str) -> list[str]:
-    """The files that a pattern names, but for hidden ones; links to folders, which may lead in circles, not followed."""
+    """The files that a pattern names, but for hidden ones and those beyond links, which may lead in circles."""
     start, named = Path(pattern).anchor, Path(pattern).parts
     rest = str(Path(pattern + "/*" if pattern.endswith("**") else pattern).relative_to(start))
     try:
