@@ -39,16 +39,25 @@ _alone = threading.Lock()
 
 
 def opened(source: str | Path | BinaryIO) -> Image:
-    """An image file, of which the header is read."""
+    """An image file, of which the header is read. Of PNG, all checksums are compared: where a file was cut off, too,
+    decoding may pass over them."""
     from PIL import Image
 
+    image = Image.open(source, formats=FORMATS)
+    if image.format != "PNG":
+        return image
+    image.verify()
+    if hasattr(source, "seek"):
+        source.seek(0)
     return Image.open(source, formats=FORMATS)
 
 
 def look(file: str | BinaryIO) -> tuple[int, int, str, bool] | None:
     """Width, height and mode of an image file, and whether it is grey; None if it is none. Its pixels are not read."""
+    from PIL import Image
+
     try:
-        with opened(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             return *image.size, image.mode, _is_grey(image.mode)
     except Exception:  # a damaged image can raise anything
         return None
