@@ -39,8 +39,7 @@ _alone = threading.Lock()
 
 
 def opened(source: str | Path | BinaryIO) -> Image:
-    """An image file, of which the header is read. Of PNG, all checksums are compared: where a file was cut off, too,
-    decoding may pass over them."""
+    """An image file, of which the header is read. Of PNG, all checksums are compared: decoding passes over some."""
     from PIL import Image
 
     image = Image.open(source, formats=FORMATS)
