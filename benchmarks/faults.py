@@ -26,6 +26,7 @@ from pathlib import Path
 
 from benchmarks.fuzzing import faults
 from benchmarks.server import ROOT
+from pipelines import command
 
 PATIENCE = 120
 """Seconds that a command may take."""
@@ -180,10 +181,13 @@ def ask(bench: Bench, chosen: Callable[[str], bool]) -> list[bool]:
 
 
 def main(arguments: list[str]) -> int:
+    command.start_backend()
+    from benchmarks.fuzzing import networks
+
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         bench = Bench(Path(folder))
         bench.prepare()
-        known = faults.INGESTS | faults.PREDICTIONS | damages(bench)
+        known = faults.INGESTS | faults.PREDICTIONS | damages(bench) | networks.faults()
 
         def chosen(name: str) -> bool:
             return not arguments or any(part in name for part in arguments)

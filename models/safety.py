@@ -30,8 +30,9 @@ EXPANSION, FLOOR = 100, 64 * 2**20
 PLAIN = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
 """Values that JSON has no word for."""
 
-CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "FeatureSpace"}
-"""Layers that call what their file, or another one, brings."""
+CODE = ("layers.Lambda", "layers.TFSMLayer", "layers.TorchModuleWrapper", "layers.JaxLayer", "layers.FlaxLayer")
+CODE += ("utils.FeatureSpace",)
+"""Layers, below ``keras``, that call what their file, or another one, brings."""
 
 KINDS = ("Operation", "Initializer", "Regularizer", "Loss", "Metric", "Optimizer", "Quantizer", "DTypePolicy")
 KINDS += ("constraints.Constraint", "optimizers.schedules.LearningRateSchedule")
@@ -143,9 +144,9 @@ def _check_class(item: dict, where: str) -> None:
     else:
         found = [_of_keras(f"keras.{home}", wanted) for home in HOMES] + [_of_keras("keras", wanted)]
         found = [one for one in found if one is not None] or [None]
-    kinds = tuple(_of_keras("keras", kind) for kind in KINDS)
+    kinds, carrying = (tuple(_of_keras("keras", one) for one in names) for names in (KINDS, CODE))
     for one in found:
-        if name == "__lambda__" or (isinstance(one, type) and CODE & {base.__name__ for base in one.__mro__}):
+        if name == "__lambda__" or (isinstance(one, type) and issubclass(one, carrying)):
             raise _Refused(f"{where} is a {name.strip('_')}, which carries code")
         is_class = isinstance(one, type) and name != "function" and issubclass(one, kinds)
         is_function = isinstance(one, FunctionType) and name == "function" and _is_tensors(module, wanted)

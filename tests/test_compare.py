@@ -359,8 +359,8 @@ def record(store, tmp_path):
     )
     import data
 
-    config = {"name": "csv", "path": str(path)}
-    splits = data.load(data.DataConfig(**config))
+    recipe = replace(recipes.find("names"), data=data.DataConfig("csv", path=str(path)))
+    splits = data.load(recipe.data)
 
     def write(name, seed, wrong=(), status="FINISHED", **tags):
         known = splits.manifest
@@ -383,7 +383,7 @@ def record(store, tmp_path):
         for key, value in {"data.name": "csv", "model": name, "seed": seed}.items():
             client.log_param(run, key, value)
         client.log_artifact(run, tmp_path / "predictions.parquet")
-        for file, content in (("recipe.json", {"data": config}), ("data.json", known)):
+        for file, content in (("recipe.json", settings.to_dict(recipe)), ("data.json", known)):
             client.log_text(run, json.dumps(content, default=str), file)
         client.set_terminated(run, status)
         return run
