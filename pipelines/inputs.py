@@ -10,6 +10,7 @@ import numpy as np
 
 from data.spec import Split
 from pipelines.augmentation import Moment, resized
+from pipelines.command import without_jax
 
 if TYPE_CHECKING:
     import grain
@@ -89,7 +90,8 @@ def evaluation_batches(task: Task, split: Split, batch_size: int) -> tuple[grain
 
 
 def _ahead(batch: Callable[[int], object], start: int, stop: int) -> grain.IterDataset:
-    import grain
+    with without_jax():
+        import grain
 
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=PREFETCHED)
     return grain.MapDataset.range(start, stop).map(batch).to_iter_dataset(options)
