@@ -150,7 +150,7 @@ def trial(bench: Bench, what: str, make: Callable[[Path], list[str]]) -> bool:
         before = {name: content for name, content in before.items() if "unfinished" not in name}
     # A journal may have grown.
     lost = [name for name, content in before.items() if not after.get(name, b"").startswith(content)] + sorted(new)
-    said = shortened(seen[-1], place, bench) if seen else "nothing: it is passed over"
+    said = shortened(seen[-1].removeprefix("error: "), place, bench) if seen else "nothing: it is passed over"
     print(f"| {what} | {status} | {said[:330]} | {', '.join(lost) or 'nothing'} |", flush=True)
     for part in ("cache", "runs"):
         shutil.rmtree(bench.folder / part)
