@@ -1,11 +1,10 @@
 """What lies in the cache, and whether it is what was written there."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data import store
+from data import sealed, store
 from data.errors import reason
 
 
@@ -55,8 +54,8 @@ def holdings() -> Iterator[Holding]:
     """All of the cache, by name."""
     for path in sorted(store.root().glob("*/*/manifest.json")):
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(manifest, dict) or not set(manifest) >= store.MANIFEST:
+            manifest = sealed.loads(path.read_text(encoding="utf-8"), ("name",))
+            if not set(manifest) >= store.MANIFEST:
                 raise ValueError("not a manifest of this version")
             yield Holding(path.parent, manifest)
         except (OSError, ValueError) as error:

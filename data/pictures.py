@@ -45,7 +45,8 @@ def opened(source: str | Path | BinaryIO) -> Image:
     image = Image.open(source, formats=FORMATS)
     if image.format != "PNG":
         return image
-    image.verify()
+    with image:
+        image.verify()
     if hasattr(source, "seek"):
         source.seek(0)
     return Image.open(source, formats=FORMATS)

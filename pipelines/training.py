@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data import sealed
 from data.errors import BadInput, disk_fault, reason
 from models.pretrained import Transferred
 from pipelines import command, preparation, settings
@@ -247,12 +247,20 @@ def write_outcome(path: str, outcome: Outcome) -> None:
     """Write an outcome for those who wait for it: whole or not at all."""
     from pipelines.tracking import journal
 
-    journal.write_whole(Path(path), json.dumps(asdict(outcome)))
+    journal.write_whole(Path(path), sealed.dumps(asdict(outcome)))
 
 
 def read_outcome(path: Path) -> Outcome:
-    """The outcome that a training wrote for its group."""
-    return Outcome(**json.loads(path.read_text(encoding="utf-8")))
+    """The outcome that a training wrote for its group.
+
+    Raises:
+        BadInput: it was damaged since.
+    """
+    try:
+        return Outcome(**sealed.loads(path.read_text(encoding="utf-8"), ("run",)))
+    except (OSError, ValueError, TypeError) as error:
+        do = "remove it: that training is then made again"
+        raise BadInput(f"can't be read ({reason(error)})", path, do) from None
 
 
 @contextmanager
