@@ -12,17 +12,68 @@ from matplotlib.figure import Figure
 mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 
 
-def new(width: float, height: float, notice: str) -> Figure:
+LINE = 0.13
+"""Inches that a line of small text takes."""
+
+GAP = 0.06
+"""Inches between images."""
+
+
+def new(width: float, height: float, notice: str, layout: str | None = "constrained") -> Figure:
     """An empty figure, inches; it never opens a window."""
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    figure = Figure(figsize=(width, height), layout=layout, dpi=110)
     if notice:
         figure.suptitle(notice.partition(".")[0], color="firebrick", fontsize=8)
     return figure
 
 
-def show(axes: object, image: np.ndarray) -> None:
-    """One uint8 image (H, W, C), without axes."""
-    axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+def grid(
+    images: Sequence[np.ndarray],
+    columns: int,
+    cell: tuple[float, float],
+    notice: str,
+    titles: Sequence[str] = (),
+    marked: Sequence[bool] = (),
+    names: Sequence[str] = (),
+) -> Figure:
+    """Images uint8 (H, W, C), of any sizes, in lines. In axes of its own for each, 40 would take a second to draw.
+
+    Args:
+        images: line by line.
+        columns: images of a line.
+        cell: width and height of an image with its title, inches.
+        notice: of stand-in data.
+        titles: of the images.
+        marked: which titles stand out by their colour.
+        names: of the lines.
+    """
+    left, top = 2 * LINE * bool(names), 2 * LINE * bool(notice)
+    above = LINE * max((title.count("\n") + 1 for title in titles), default=0)
+    width = max(left + columns * cell[0], 5.0 * bool(notice))  # a notice needs its width
+    height = top + -(-len(images) // columns) * cell[1]
+    figure = new(width, height, notice, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    for number, image in enumerate(images):
+        line, column = divmod(number, columns)
+        scale = min((cell[0] - GAP) / image.shape[1], (cell[1] - above - GAP) / image.shape[0])
+        middle, start = left + (column + 0.5) * cell[0], top + line * cell[1] + above
+        x, y = scale * image.shape[1] / 2, scale * image.shape[0]
+        show(axes, image, (middle - x, middle + x, start + y, start))
+        if titles:
+            color = "firebrick" if marked and marked[number] else "black"
+            # A name may hold a dollar, which is no formula.
+            text = {"s": titles[number], "ha": "center", "va": "bottom", "fontsize": 6.5, "parse_math": False}
+            axes.text(middle, start - GAP / 4, color=color, **text)
+    for line, name in enumerate(names):
+        axes.text(LINE, top + (line + 0.5) * cell[1], name, rotation=90, ha="center", va="center", fontsize=7)
+    axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
+    return figure
+
+
+def show(axes: object, image: np.ndarray, extent: tuple[float, float, float, float] | None = None) -> None:
+    """One uint8 image (H, W, C), without axes; of several, each with its left, right, lower, upper end."""
+    plain = image.squeeze(-1) if image.shape[-1] == 1 else image
+    axes.imshow(plain, cmap="gray", vmin=0, vmax=255, extent=extent)
     axes.set_axis_off()
 
 
@@ -73,17 +124,11 @@ def bars(names: Sequence[str], values: Sequence[float], label: str, notice: str)
 
 def mistaken_images(images: np.ndarray, rows: pd.DataFrame, classes: tuple[str, ...], notice: str) -> Figure:
     """The most confident mistakes, each with its row in the test set, its true class and the predicted one."""
-    columns = 8
-    lines = -(-len(images) // columns)
-    figure = new(1.45 * columns, 1.75 * lines, notice)
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, image, row in zip(grid.flat, images, rows.itertuples(), strict=False):
-        show(axes, image)
-        text = f"row {row.row}\n{classes[row.label]} → {classes[row.predicted]} {row.confidence:.0%}"
-        axes.set_title(text, fontsize=7)
-    return figure
+    titles = [
+        f"row {row.row}\n{classes[row.label]} → {classes[row.predicted]} {row.confidence:.0%}"
+        for row in rows.itertuples()
+    ]
+    return grid(images, 8, (1.45, 1.75), notice, titles)
 
 
 def mistaken_texts(texts: np.ndarray, rows: pd.DataFrame, classes: tuple[str, ...], notice: str) -> Figure:
@@ -118,47 +163,29 @@ def learning_curves(history: list[dict[str, float]], notice: str) -> Figure:
 
 def filters(kernel: np.ndarray, notice: str) -> Figure:
     """The filters of a first convolution (height, width, 1 or 3, filters), each stretched to its own range."""
-    count = min(kernel.shape[3], 96)
-    columns = min(16, count)
-    lines = -(-count // columns)
-    figure = new(0.6 * columns, 0.6 * lines + 0.4, notice)
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, number in zip(grid.flat, range(count), strict=False):
-        one = kernel[..., number]
-        stretched = (one - one.min()) / max(float(np.ptp(one)), 1e-12)
-        show(axes, np.rint(255 * stretched).astype(np.uint8))
-    return figure
+    shown = np.moveaxis(kernel[..., :96], 3, 0)
+    ranges = np.ptp(shown, axis=(1, 2, 3), keepdims=True)
+    stretched = (shown - shown.min(axis=(1, 2, 3), keepdims=True)) / np.maximum(ranges, 1e-12)
+    return grid(np.rint(255 * stretched).astype(np.uint8), min(16, len(shown)), (0.6, 0.6), notice)
 
 
 def augmentations(originals: np.ndarray, draws: np.ndarray, names: Sequence[str], notice: str) -> Figure:
     """Originals (N, H, W, C), each beside its draws (N, D, h, w, C)."""
-    count, width = draws.shape[:2]
-    figure = new(1.1 * (width + 1), 1.2 * count + 0.3, notice)
-    grid = figure.subplots(count, width + 1, squeeze=False)
-    for line, original, drawn, name in zip(grid, originals, draws, names, strict=True):
-        show(line[0], original)
-        line[0].set_title(name, fontsize=7)
-        for axes, image in zip(line[1:], drawn, strict=True):
-            show(axes, image)
-    return figure
+    lines = zip(originals, draws, names, strict=True)
+    images, titles = [], []
+    for original, drawn, name in lines:
+        images += [original, *drawn]
+        titles += [name] + [""] * len(drawn)
+    return grid(images, 1 + draws.shape[1], (1.1, 1.2), notice, titles)
 
 
 def pairs(images: Sequence[np.ndarray], titles: Sequence[str], marked: Sequence[bool], notice: str) -> Figure:
     """Two images (2, H, W, C) side by side under their title, for each pair; some are marked by colour."""
-    columns = min(8, len(images))
-    lines = -(-len(images) // columns)
-    figure = new(max(5, 1.9 * columns), 1.45 * lines + 0.3, notice)  # a notice needs its width
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, two, title, mark in zip(grid.flat, images, titles, marked, strict=False):
+    joined = []
+    for two in images:
         apart = np.pad(two, ((0, 0), (0, 0), (0, max(1, two.shape[2] // 16)), (0, 0)), constant_values=255)
-        show(axes, np.concatenate(apart, axis=1))
-        # A name may hold a dollar, which is no formula.
-        axes.set_title(title, fontsize=6.5, color="firebrick" if mark else "black", parse_math=False)
-    return figure
+        joined.append(np.concatenate(apart, axis=1))
+    return grid(joined, min(8, len(joined)), (1.9, 1.45), notice, titles, marked)
 
 
 def contact_sheet(examples: Mapping[str, np.ndarray], counts: Sequence[int]) -> Figure:

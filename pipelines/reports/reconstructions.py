@@ -75,14 +75,8 @@ def compared(coder: Coder, images: np.ndarray, rows: Sequence[int], notice: str)
 
 def lines(rows: dict[str, np.ndarray], notice: str) -> Figure:
     """One line of images for each name."""
-    count = len(next(iter(rows.values())))
-    figure = figures.new(0.3 + 0.9 * count, 0.3 + 0.95 * len(rows), notice)
-    grid = figure.subplots(len(rows), count, squeeze=False)
-    for line, (name, images) in zip(grid, rows.items(), strict=True):
-        for axes, image in zip(line, images, strict=True):
-            figures.show(axes, image)
-        line[0].text(-0.1, 0.5, name, transform=line[0].transAxes, rotation=90, ha="right", va="center", fontsize=7)
-    return figure
+    images = np.concatenate(list(rows.values()))
+    return figures.grid(images, len(images) // len(rows), (0.9, 0.95), notice, names=list(rows))
 
 
 def tiles(images: np.ndarray, columns: int, notice: str) -> Figure:
