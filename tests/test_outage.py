@@ -100,29 +100,6 @@ def test_a_server_that_goes_and_comes_back_in_mid_training_costs_nothing(
     assert not list((tmp_path / "unfinished").iterdir())
 
 
-def test_what_a_server_missed_that_stayed_away_is_sent_by_sync(server, run_stage, tmp_path):
-    thread = after_epoch(3, tmp_path / "unfinished", server.kill)
-    status, out, err = run_stage(train, *QUICK)
-    ended = time.time()
-    thread.join()
-    assert (status, err) == (0, "")
-    last = out.splitlines()[-1]
-    assert last.startswith(f"{server.uri}: can't be reached; ")
-    assert "make sync sends them" in last
-    status, out, err = run_stage(sync)
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    server.start()
-    status, out, err = run_stage(sync)
-    assert (status, err) == (0, "")
-    assert "complete" in out
-    run = runs(mlflow.MlflowClient())[-1]
-    complete(run)
-    assert run.info.end_time <= ended * 1000
-    status, out, _ = run_stage(sync)
-    assert (status, out) == (0, f"{server.uri}: nothing waits to be sent\n")
-    complete(runs(mlflow.MlflowClient())[-1])
-
-
 MARK = "h7Kq2VtXw9"
 """In every secret, and nowhere else."""
 
@@ -151,28 +128,56 @@ def holding(folder):
     return found
 
 
-def test_no_secret_is_printed_or_recorded(secretive, run_stage, tmp_path, when_printed):
-    said = []
+@pytest.fixture
+def said(run_stage):
+    """Runs a stage; all that is said goes into its list."""
 
-    def ran(stage, *arguments):
+    def run(stage, *arguments):
         status, out, err = run_stage(stage, *arguments)
-        said.append(out + err)
-        return status
+        run.texts += [out, err]
+        return status, out, err
 
-    when_printed("trained in", secretive.kill)
-    assert ran(train, "digits-mlp", "--epochs", "2") == 0
+    run.texts = []
+    return run
+
+
+def test_what_a_server_missed_that_stayed_away_is_sent_by_sync_and_no_secret_is_told(secretive, said, tmp_path):
+    thread = after_epoch(3, tmp_path / "unfinished", secretive.kill)
+    status, out, err = said(train, *QUICK)
+    ended = time.time()
+    thread.join()
+    assert (status, err) == (0, "")
+    last = out.splitlines()[-1]
+    assert last.startswith(f"{secretive.uri}: can't be reached; ")
+    assert "make sync sends them" in last
+    status, out, err = said(sync)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert said(predict, "last", "x.png")[0] == 2
     assert list((tmp_path / "unfinished").glob("*/journal.jsonl"))
-    assert ran(sync) == 2
-    assert ran(predict, "last", "x.png") == 2
     assert holding(tmp_path) == []
+
     secretive.start()
-    assert ran(sync) == 0
-    run = recorded.find("last")
+    status, out, err = said(sync)
+    assert (status, err) == (0, "")
+    assert "complete" in out
+    run = runs(mlflow.MlflowClient())[-1]
+    complete(run)
+    assert run.info.end_time <= ended * 1000
+    status, out, _ = said(sync)
+    assert (status, out) == (0, f"{secretive.uri}: nothing waits to be sent\n")
+    complete(runs(mlflow.MlflowClient())[-1])
+
+    found = recorded.find("last")
     secretive.kill()
-    for ask in (run.load_model, run.tags, run.history, run.recipe, lambda: recorded.table(run, "predictions")):
-        with pytest.raises(BadInput) as found:
+    for ask in (
+        found.load_model,
+        found.tags,
+        found.history,
+        found.recipe,
+        lambda: recorded.table(found, "predictions"),
+    ):
+        with pytest.raises(BadInput) as refused:
             ask()
-        said.append(str(found.value))
-    assert not [text for text in said if MARK in text]
-    assert holding(tmp_path) == []
-    assert holding(secretive.folder) == []
+        said.texts.append(str(refused.value))
+    assert not [text for text in said.texts if MARK in text]
+    assert holding(tmp_path) + holding(secretive.folder) == []
