@@ -30,8 +30,8 @@ from rich.table import Table
 from benchmarks.server import ROOT, inspect
 from pipelines import command, reports
 from pipelines.fitting import checkpoints
+from pipelines.outcomes import TIMES
 from pipelines.tracking import journal
-from pipelines.training import TIMES
 
 EPOCHS, STEPS = 12, 143
 

@@ -33,8 +33,8 @@ from rich.table import Table
 from benchmarks.server import ROOT, runs
 from pipelines import command, reports
 from pipelines.fitting import network
+from pipelines.outcomes import TIMES
 from pipelines.tracking import journal
-from pipelines.training import TIMES
 
 SEARCHES = {
     "grid": "--trials 6 --epochs 2",

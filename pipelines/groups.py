@@ -12,8 +12,9 @@ from pipelines import command, members, settings, training
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.outcomes import Outcome
     from pipelines.tracking.runs import Run
-    from pipelines.training import Outcome, Request
+    from pipelines.training import Request
 
 
 def start(request: Request, count: int, console: Console) -> None:

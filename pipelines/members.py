@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from data.errors import BadInput
 from pipelines import command, isolation, preparation, settings, sources, training
+from pipelines.outcomes import Outcome, read_outcome
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.settings import Recipe
     from pipelines.tracking.runs import Run
-    from pipelines.training import Outcome, Request
+    from pipelines.training import Request
 
 PATIENCE = 60.0
 """Seconds; a step and a checkpoint take less."""
@@ -106,7 +107,7 @@ def train_all(run: Run, parts: Mapping[str, Request], again: str, console: Conso
         except command.Interrupted as error:
             raise command.Interrupted(error.number, f"{run.name}: interrupted; {again}") from None
         _check(status, f"{run.name}, {name}", again)
-        outcomes.append(training.read_outcome(kept))
+        outcomes.append(read_outcome(kept))
     return outcomes
 
 

@@ -19,8 +19,8 @@ from pipelines import command
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.outcomes import Outcome
     from pipelines.tracking.recorded import Recorded
-    from pipelines.training import Outcome
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _check(found: Recorded, tags: dict[str, str]) -> None:
 
 def _exactly(metrics: dict[str, list[tuple[int, float]]], weights: str, outcome: Outcome) -> tuple[str, str]:
     """Whether weights and metrics are the same bit for bit: a word, and a line."""
-    from pipelines.training import TIMES
+    from pipelines.outcomes import TIMES
 
     again = {(name, 0): value for name, value in outcome.final.items()}
     for epoch, values in enumerate(outcome.history, start=1):

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data import sealed
 from data.errors import BadInput, disk_fault, reason
 from models.pretrained import Transferred
 from pipelines import command, preparation, settings
+from pipelines.outcomes import Outcome, write_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,30 +68,6 @@ class Request:
         if self.trial:
             return "trial"
         return "transfer" if isinstance(self.recipe.model, Transferred) else "train"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A finished training."""
-
-    run: str
-    """The run's id."""
-    name: str
-    seed: int
-    final: dict[str, float]
-    """Its final metrics."""
-    history: list[dict[str, float]]
-    """The metrics of each epoch."""
-    weights: str
-    """SHA-256 of the trained weights."""
-    last_stage: int = 0
-    """How many of the epochs are its last stage's: the weights are of one of these."""
-    failure: str = ""
-    """Why a trial has no result."""
-
-
-TIMES = ("epoch_seconds", "examples_per_second", "train_seconds")
-"""Metrics that differ between two runs of the same computation."""
 
 
 def carry_out(request: Request, console: Console) -> Outcome:
@@ -241,26 +217,6 @@ def _evaluate(run: Run, trainer: Trainer, network: keras.Model, request: Request
     evaluation.evaluate(run, trainer.task, model, request.tta, console)
     example = np.asarray(trainer.splits.train.inputs[np.arange(1)])
     run.model(example, model.predict(example))
-
-
-def write_outcome(path: str, outcome: Outcome) -> None:
-    """Write an outcome for those who wait for it: whole or not at all."""
-    from pipelines.tracking import journal
-
-    journal.write_whole(Path(path), sealed.dumps(asdict(outcome)))
-
-
-def read_outcome(path: Path) -> Outcome:
-    """The outcome that a training wrote for its group.
-
-    Raises:
-        BadInput: it was damaged since.
-    """
-    try:
-        return Outcome(**sealed.loads(path.read_text(encoding="utf-8"), ("run",)))
-    except (OSError, ValueError, TypeError) as error:
-        do = "remove it: that training is then made again"
-        raise BadInput(f"can't be read ({reason(error)})", path, do) from None
 
 
 @contextmanager

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.comparing.statistics import Estimate
+    from pipelines.outcomes import Outcome
     from pipelines.settings import Recipe
     from pipelines.tracking.runs import Run
-    from pipelines.training import Outcome
 
 SOURCE, TRANSFERRED, SCRATCH = "source", "transferred", "from nothing"
 """Names of the trainings; the last two are followed by the seed."""

@@ -13,9 +13,9 @@ import pytest
 from scipy import stats
 
 from data.errors import BadInput
-from pipelines import train, training
+from pipelines import train
+from pipelines.outcomes import TIMES, Outcome, read_outcome, write_outcome
 from pipelines.reports import seeds
-from pipelines.training import TIMES
 
 ROOT = Path(__file__).resolve().parents[1]
 EPOCHS = 15
@@ -94,12 +94,12 @@ def test_a_seed_that_fails_fails_its_group(store, run_stage, in_this_process):
 
 
 def test_a_damaged_outcome_of_a_member_is_one_line(tmp_path):
-    outcome, place = training.Outcome("id", "name", 1, {"test/loss": 0.5}, [], "7"), tmp_path / "seed-1.json"
-    training.write_outcome(str(place), outcome)
-    assert training.read_outcome(place) == outcome
+    outcome, place = Outcome("id", "name", 1, {"test/loss": 0.5}, [], "7"), tmp_path / "seed-1.json"
+    write_outcome(str(place), outcome)
+    assert read_outcome(place) == outcome
     place.write_text(place.read_text().replace("0.5", "0.1"))
     with pytest.raises(BadInput, match="differs from its checksum"):
-        training.read_outcome(place)
+        read_outcome(place)
 
 
 def test_one_seed_has_no_spread(run_stage):

@@ -35,7 +35,7 @@ def test_the_spread_of_other_seeds_decides(trained, run_stage, monkeypatch):
 
 
 def test_one_changed_value_is_a_difference():
-    from pipelines.training import Outcome
+    from pipelines.outcomes import Outcome
 
     outcome = Outcome("id", "name", 1, {"test/accuracy": 0.9, "train_seconds": 3.0}, [{"val/loss": 0.5}], "weights")
     metrics = {"test/accuracy": [(0, 0.9)], "train_seconds": [(0, 2.0)], "val/loss": [(1, 0.5)]}

@@ -27,10 +27,10 @@ from pipelines.augmentation import Augmentation
 from pipelines.command import Interrupted
 from pipelines.fitting.checkpoints import KEPT, Checkpoints, Epoch, Position, State
 from pipelines.fitting.trainer import Trainer
+from pipelines.outcomes import TIMES
 from pipelines.settings import EarlyStopping, Optimizer, Recipe, Schedule, Stage
 from pipelines.tracking import journal
 from pipelines.tracking import store as where
-from pipelines.training import TIMES
 from tests.conftest import ROOT, make_splits, make_texts, newest
 
 AVERAGED = Recipe(

@@ -24,11 +24,12 @@ from pipelines.command import Interrupted
 from pipelines.fitting import network
 from pipelines.fitting.checkpoints import Checkpoints
 from pipelines.fitting.trainer import Trainer
+from pipelines.outcomes import Outcome, write_outcome
 from pipelines.settings import EarlyStopping, Optimizer, Recipe, Schedule, Stage
 from pipelines.space import Choice, Float, Int
 from pipelines.tracking import journal, recorded
 from pipelines.tracking import store as where
-from pipelines.training import Outcome, Request, Trial
+from pipelines.training import Request, Trial
 from pipelines.tuning import service, teams, trials, winner, worker
 from pipelines.tuning.oracles import STRATEGIES, WAITING, Oracle
 from pipelines.tuning.trials import Asked, Log, Objective, Result
@@ -423,7 +424,7 @@ def test_what_a_trial_was_killed_before_it_could_send_arrives(store):
     killed.append("status", status="FINISHED")
     killed.release()
     outcome = Outcome(made.run_id, "trial", 0, {"train_seconds": 1.0}, [{"val/loss": 0.25}], "")
-    training.write_outcome(request.outcome, outcome)
+    write_outcome(request.outcome, outcome)
 
     assert worker.make_trial(Asked("0", {}), make_searched()).score == 0.25
     (run,) = runs("")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pipelines.comparing.statistics import Estimate
-    from pipelines.training import Outcome
+    from pipelines.outcomes import Outcome
 
 
 def table(arms: Mapping[str, Sequence[Outcome]]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from data.errors import BadInput
 from pipelines import command, members, preparation, settings, space, training
+from pipelines.outcomes import read_outcome
 from pipelines.settings import Recipe
 from pipelines.tuning import teams, trials, winner
 from pipelines.tuning.plan import Plan, searched
@@ -196,6 +197,6 @@ def _retrain(search: Search, recipe: Recipe) -> None:
         raise command.Interrupted(status - 128)
     if status:
         raise command.RunFailed(f"{run.name}: training the best failed")
-    found = training.read_outcome(outcome)
+    found = read_outcome(outcome)
     run.metrics({name: value for name, value in found.final.items() if name.startswith("test/")})
     run.tags({"retrained": found.run})

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pipelines.outcomes import Outcome
 from pipelines.settings import Recipe
 from pipelines.space import Value, with_values
 from pipelines.tracking import lines
-from pipelines.training import Outcome
 
 OWN = "tuner/"
 """What begins the names of values that are no hyperparameters: Hyperband's, and ours on their way to a worker."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from data.errors import BadInput, reason
 from pipelines import command, members, settings, training
+from pipelines.outcomes import Outcome, read_outcome, write_outcome
 from pipelines.settings import Recipe
 from pipelines.tuning.trials import Asked, Objective, Result, result
 
@@ -108,7 +109,7 @@ def make_trial(asked: Asked, searched: Searched) -> Result:
         raise command.Interrupted(status - 128)
     if status == 2:
         raise BadInput("can't be carried on", f"trial {asked.id}", "mend what is said above, and give the same command")
-    found = training.read_outcome(outcome) if outcome.exists() else None
+    found = read_outcome(outcome) if outcome.exists() else None
     if found is None or found.failure:
         why = found.failure if found else f"signal {-status} ended its process (9 may be want of memory)"
         run = (found and found.run) or _record_failure(request, searched, why)
@@ -156,7 +157,7 @@ def _attempt(outcome: str, train: Callable[[], object]) -> None:
         train()
     except command.RunFailed as error:
         if not Path(outcome).exists():
-            training.write_outcome(outcome, training.Outcome("", "", 0, {}, [], "", failure=reason(error)))
+            write_outcome(outcome, Outcome("", "", 0, {}, [], "", failure=reason(error)))
         raise
 
 
