@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING
 
 from data.errors import BadInput
+
+if TYPE_CHECKING:
+    import keras
 
 TRUST = "if you trust whoever made it: --trust"
 """What to do where a file asks for more; see the README."""
@@ -26,6 +31,9 @@ PARTS = {CONFIG, "metadata.json", WEIGHTS}
 
 EXPANSION, FLOOR = 100, 64 * 2**20
 """A part, or all arrays of weights, may claim so many times the bytes that are stored for them, or so many bytes."""
+
+SPARE = 2**20
+"""Weights that a network may have beyond those in its file, which leaves some states out."""
 
 PLAIN = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
 """Values that JSON has no word for."""
@@ -54,8 +62,26 @@ def _refusing(where: object) -> Iterator[None]:
         raise BadInput(str(error), where, TRUST) from None
 
 
-def check(path: Path, called: str = "") -> None:
-    """Look at a .keras file.
+def opened(path: Path, called: str = "") -> keras.Model:
+    """The network of a .keras file that has been looked at.
+
+    Args:
+        path: its.
+        called: what to call it where that is not its path.
+
+    Raises:
+        BadInput: it asks for more than a network needs.
+        Exception: whatever Keras raises at a file that is damaged, or holds something else.
+    """
+    import keras
+
+    values = check(path, called)
+    with _refusing(called or path), _making_at_most(values):
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def check(path: Path, called: str = "") -> int:
+    """Look at a .keras file; returns how many values its arrays of weights hold.
 
     Args:
         path: its.
@@ -72,7 +98,7 @@ def check(path: Path, called: str = "") -> None:
         config = json.loads(archive.read(CONFIG))
         config.pop("compile_config", None)  # for training, which nobody goes on with from here
         _check_config(config)
-        _check_weights(io.BytesIO(archive.read(WEIGHTS)))
+        return _check_weights(io.BytesIO(archive.read(WEIGHTS)))
 
 
 def check_weights(path: Path) -> None:
@@ -90,10 +116,12 @@ def check_weights(path: Path) -> None:
 
 def _check_members(archive: zipfile.ZipFile) -> None:
     names = archive.namelist()
+    if len(set(names)) < len(names):
+        raise _Refused("it holds a part twice, which Keras does not write")
     for name in names:
         place = PurePosixPath(name)
         asset = place.parts[:1] == ("assets",) and ".." not in place.parts and "\\" not in name
-        if names.count(name) > 1 or not (name in PARTS or asset):
+        if name not in PARTS and not asset:
             raise _Refused(f"it holds {_quoted(name)}, which Keras does not write")
     for info in archive.infolist():
         _check_size(f"its {info.filename}", info.file_size, info.compress_size)
@@ -177,8 +205,8 @@ def _of_keras(module: object, name: object) -> object:
     return found
 
 
-def _check_weights(file: io.BufferedIOBase) -> None:
-    """Look at an HDF5 file: its parts can be links to other files, or lie in them."""
+def _check_weights(file: io.BufferedIOBase) -> int:
+    """Look at an HDF5 file: its parts can be links to other files, or lie in them. Returns how many values it holds."""
     import h5py
 
     stored = file.seek(0, io.SEEK_END)
@@ -194,6 +222,32 @@ def _check_weights(file: io.BufferedIOBase) -> None:
             if array.is_virtual or array.external:
                 raise _Refused(f"its weights {_quoted(array.name)} lie in other files")
         _check_size("its weights", sum(array.nbytes for array in arrays), stored)
+        return sum(array.size for array in arrays)
+
+
+@contextmanager
+def _making_at_most(values: int) -> Iterator[None]:
+    """Let layers make no more weights than a file holds values: a word in its configuration can ask for any number."""
+    import keras
+
+    make, made = keras.layers.Layer.add_weight, 0
+
+    def counted(layer: keras.layers.Layer, shape: tuple | None = None, *args: object, **named: object) -> object:
+        nonlocal made
+        made += math.prod(shape or ())
+        if made > values + SPARE:
+            raise _Refused
+        return make(layer, shape, *args, **named)
+
+    keras.layers.Layer.add_weight = counted
+    try:
+        yield
+    except Exception:  # Keras puts its own words around what a layer raises
+        if made <= values + SPARE:
+            raise
+        raise _Refused(f"its layers would have {made:,} weights or more, and it holds {values:,}") from None
+    finally:
+        keras.layers.Layer.add_weight = make
 
 
 def _quoted(text: object) -> str:

@@ -89,12 +89,13 @@ class Servable:
         import models
 
         models.import_all()
-        if not trust:
+        self.description = json.loads((folder / "servable.json").read_text(encoding="utf-8"))
+        if trust:
+            self.network = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=False)
+        else:
             from models import safety  # not at the top: copies of our code that older models carry have none
 
-            safety.check(folder / "model.keras", called)
-        self.description = json.loads((folder / "servable.json").read_text(encoding="utf-8"))
-        self.network = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=not trust)
+            self.network = safety.opened(folder / "model.keras", called)
         self.classes = tuple(self.description["classes"])
         self.kind = self.description.get("input", "images")  # once there were images only
         self.classifies = self.description["output"] == "softmax"

@@ -4,7 +4,9 @@ import pickletools
 import sys
 import warnings
 import zipfile
+from functools import partial
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -68,6 +70,15 @@ def test_weights_that_lie_elsewhere_are_refused(change, words, harmless, tmp_pat
         safety.check_weights(alone)
 
 
+def test_a_configuration_can_not_ask_for_more_weights_than_there_are(harmless, tmp_path):
+    make = keras.layers.Layer.add_weight
+    for units in (10**12, 10**6):
+        vast = with_config(tmp_path / "network.keras", harmless, partial(networks.vast_layer, units=units))
+        refused(vast, f"its layers would have {108 * units + 30:,} weights or more, and it holds 466")
+    assert keras.layers.Layer.add_weight is make
+    assert trunks.opened(harmless).count_params() == 466
+
+
 def test_archives_that_keras_does_not_write_are_refused(harmless, tmp_path):
     content = parts(harmless)
     for name in ("assets/../../evil", "/etc/evil", "code.py", "assets\\..\\evil", "model.weights.npz"):
@@ -75,7 +86,7 @@ def test_archives_that_keras_does_not_write_are_refused(harmless, tmp_path):
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(tmp_path / "twice.keras", "w") as archive:
         for name in (*content, "config.json"):
             archive.writestr(name, content[name])
-    refused(tmp_path / "twice.keras", "which Keras does not write")
+    refused(tmp_path / "twice.keras", "it holds a part twice")
     bomb = {**content, "assets/vocabulary.txt": bytes(safety.FLOOR + 1)}
     refused(packed(tmp_path / "bomb.keras", bomb), "would take 64 MiB in memory, of 0.1 in the file")
 

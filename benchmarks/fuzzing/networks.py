@@ -99,6 +99,10 @@ def registered_elsewhere(layers: dict, config: dict) -> None:
     layers["conv"].update(module=None, class_name="Strange", registered_name="theirs>Strange")
 
 
+def vast_layer(layers: dict, config: dict, units: int = 10**12) -> None:
+    layers["logits"]["config"].update(units=units)
+
+
 ASKING: dict[str, Callable[[dict, dict], None]] = {
     "a lambda in place of an activation (CVE-2024-3660)": lambda layers, config: layers["conv"]["config"].update(
         activation={"class_name": "__lambda__", "config": {"value": "4wAAAA==", "defaults": None, "closure": None}}
@@ -162,6 +166,7 @@ def faults() -> dict[str, Callable[[Path], list[str]]]:
     """Those of networks as :mod:`benchmarks.fuzzing.faults` has others: each is the source of a transfer."""
     made = {f"network: {what}": partial(_asking, change) for what, change in ASKING.items()}
     made |= {f"network: weights, {what}": partial(_elsewhere, change) for what, (change, _) in WEIGHTS.items()}
+    made["network: a layer of 1,000,000,000,000 units"] = partial(_asking, vast_layer)
     made["network: a Lambda layer"] = lambda place: with_lambda(place, Path("/tmp/out-executed"))
     return {what: partial(_transfer, make) for what, make in made.items()}
 
