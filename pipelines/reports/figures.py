@@ -23,7 +23,8 @@ def new(width: float, height: float, notice: str, layout: str | None = "constrai
     """An empty figure, inches; it never opens a window."""
     figure = Figure(figsize=(width, height), layout=layout, dpi=110)
     if notice:
-        figure.suptitle(notice.partition(".")[0], color="firebrick", fontsize=8)
+        place = {} if layout else {"y": 1 - GAP / height, "va": "top"}
+        figure.suptitle(notice.partition(".")[0], color="firebrick", fontsize=8, **place)
     return figure
 
 
