@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
     first = 0
     for number, stage in enumerate(recipe.stages):
         start, stop = (epoch * trainer.batches.steps for epoch in (first, first + stage.epochs))
-        trainer.compile(number, stage, start)
+        trainer.compile(number)
         alone, training = drain(trainer.batches, start, stop, seconds), step(trainer, start, seconds)
         side = trainer.batches(start)[0].shape[1]
         table.add_row(str(number), str(side), f"{alone:,.0f}", f"{training:,.0f}", f"{alone / training:.1f}")
