@@ -1,16 +1,15 @@
 """Many image files become one array: by all processors, written piece by piece, so that no number takes memory."""
 
 import hashlib
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from data import pictures
+from data.parallel import working
 from data.store import growing
 
 MANY = 1_000
@@ -76,17 +75,6 @@ def write(
 
 def _each(act: Callable[[str], object], files: list[str], ahead: int, doing: str) -> Iterator[object]:
     """What comes of each file, in their order; no more results than ``ahead`` wait to be taken."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        Progress(*columns, transient=True, disable=len(files) < MANY) as progress,
-        warnings.catch_warnings(),
-    ):
+    with working(f"{doing} files", len(files), ahead, len(files) >= MANY) as work, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow remarks on much that it then reads
-        bar = progress.add_task(f"{doing} files", total=len(files))
-        for start in range(0, len(files), ahead):
-            found = list(pool.map(act, files[start : start + ahead]))
-            yield from found
-            progress.advance(bar, len(found))
+        yield from work(act, files)

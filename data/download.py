@@ -1,10 +1,9 @@
 """Fetching a publisher's file: with progress, a checksum, and little patience for a silent network."""
 
 import hashlib
-import queue
-import threading
 from pathlib import Path
 
+from data import parallel
 from data.errors import BadInput, reason
 from data.spec import Remote
 
@@ -26,26 +25,23 @@ def _open(url: str) -> object:
     """
     import requests
 
-    answers: queue.Queue = queue.Queue()
-
-    def ask() -> None:
+    def ask() -> requests.Response | requests.RequestException:
         try:
             response = requests.get(url, stream=True, timeout=SILENCE)
             if not response.ok:
                 response.close()
             response.raise_for_status()
-            answers.put(response)
+            return response
         except requests.RequestException as error:
-            answers.put(error)
+            return error
 
-    threading.Thread(target=ask, daemon=True).start()
     try:
-        answer = answers.get(timeout=SILENCE)
-    except queue.Empty:
+        found = parallel.answer(ask, SILENCE)
+    except parallel.NoAnswer:
         raise Unreachable(f"no answer in {SILENCE:g} s") from None
-    if isinstance(answer, Exception):
-        raise Unreachable(_plain(answer)) from None
-    return answer
+    if isinstance(found, Exception):
+        raise Unreachable(_plain(found)) from None
+    return found
 
 
 def _plain(error: Exception) -> str:

@@ -13,17 +13,16 @@ and 50,000 images take 9 s (and all else 35 s), 200,000 and 800,000 would take 4
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data.parallel import working
 from data.spec import Chain, Source, batches
 
 if TYPE_CHECKING:
@@ -267,22 +266,6 @@ def _chance(parts: list[Looks]) -> float:
     return float(np.quantile(similarity(grey[rows[0]], grey[rows[1]]), 0.9))
 
 
-@contextmanager
-def _working(doing: str, total: int, step: int = 1) -> Iterator[Callable]:
-    """A map by all processors whose results come in order, some ahead, with a bar where there is much to do."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        Progress(*columns, transient=True, disable=total < MANY or not sys.stdout.isatty()) as progress,
-    ):
-        bar = progress.add_task(doing, total=total)
-
-        def work(act: Callable, items: object) -> Iterator[object]:
-            for start in range(0, len(items), STEP):
-                found = list(pool.map(act, items[start : start + STEP]))
-                yield from found
-                progress.advance(bar, step * len(found))
-
-        yield work
+def _working(doing: str, total: int, step: int = 1) -> AbstractContextManager[Callable]:
+    """A map by all processors, with a bar where there is much to do and somebody sees it."""
+    return working(doing, total, STEP, total >= MANY and sys.stdout.isatty(), step)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data import sealed, store
+from data import store
 from data.errors import reason
 
 
@@ -54,9 +54,6 @@ def holdings() -> Iterator[Holding]:
     """All of the cache, by name."""
     for path in sorted(store.root().glob("*/*/manifest.json")):
         try:
-            manifest = sealed.loads(path.read_text(encoding="utf-8"), ("name",))
-            if not set(manifest) >= store.MANIFEST:
-                raise ValueError("not a manifest of this version")
-            yield Holding(path.parent, manifest)
+            yield Holding(path.parent, store.parse_manifest(path))
         except (OSError, ValueError) as error:
             yield Holding(path.parent, {}, reason(error))

@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 
 SEAL = "crc32"
 
@@ -32,6 +33,15 @@ def loads(text: str | bytes, unsealed: tuple[str, ...]) -> dict:
     if first == SEAL and content.pop(SEAL) != _checksum(content):
         raise ValueError("differs from its checksum")
     return content
+
+
+def unsealed(path: Path) -> dict:
+    """The object of a JSON file that has no checksum; an empty one where it can't be read, or holds none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _checksum(content: Mapping[str, object]) -> int:

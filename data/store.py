@@ -67,16 +67,30 @@ def read_manifest(dataset: Dataset, source: str) -> dict | None:
     """The manifest of what is in the cache, or None."""
     path = folder(dataset, source) / "manifest.json"
     try:
-        manifest = sealed.loads(path.read_text(encoding="utf-8"), ("name",))
-        if not set(manifest) >= MANIFEST | dataset.described:
-            raise ValueError("not a manifest of this version")
-        return manifest
+        return parse_manifest(path, dataset.described)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         if dataset.path:  # the user's own data are read again
             return None
         raise BadInput(f"can't be read ({reason(error)})", path, "remove it and ingest again") from None
+
+
+def parse_manifest(path: Path, described: frozenset[str] = frozenset()) -> dict:
+    """What a manifest says.
+
+    Args:
+        path: its.
+        described: what it must say beside :data:`MANIFEST`.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is damaged, or of another version.
+    """
+    manifest = sealed.loads(path.read_text(encoding="utf-8"), ("name",))
+    if not set(manifest) >= MANIFEST | described:
+        raise ValueError("not a manifest of this version")
+    return manifest
 
 
 def unchanged(dataset: Dataset) -> dict | None:

@@ -64,10 +64,7 @@ def main(arguments: list[str]) -> None:
     console = reports.console()
     exporting.check(options.format)
     found = recorded.find(options.run)
-    model, again = (
-        found.load_model(options.trust),
-        found.load_model(options.trust),
-    )  # exporting changes the layers of one
+    model, again = (found.load_model(options.trust) for _ in range(2))  # exporting changes the layers of one
     path = exporting.write(again, options.format, options.out or Path("exports") / f"{found.name}-{options.format}")
     inputs, whose = _inputs(found, model)
     show(measure(model, inputs, options.format, path), path, console)

@@ -24,9 +24,6 @@ PIXELS = 2**27
 """Of all images of a request in base64: 134 million, eleven photographs, take up to 6 s and 700 MB. A few KB can claim
 them."""
 
-KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
-"""Under which MLflow's protocol has the inputs."""
-
 
 class Served:
     """A model that trusts nobody."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from data import parallel
 from data.errors import BadInput, reason
 
 PATIENCE = 120.0
@@ -54,17 +53,15 @@ def examine(name: str, check: Callable[[], Iterable[Finding]], patience: float =
         check: gives its findings.
         patience: seconds.
     """
-    answers: queue.Queue = queue.Queue()
 
-    def look() -> None:
+    def look() -> list[Finding]:
         try:
-            answers.put(list(check()))
+            return list(check())
         except Exception as error:  # whatever a broken library or disk raises; the other checks go on
-            answers.put([failed(name, error)])
+            return [failed(name, error)]
 
-    threading.Thread(target=look, daemon=True).start()
     try:
-        return answers.get(timeout=patience)
-    except queue.Empty:
+        return parallel.answer(look, patience)
+    except parallel.NoAnswer:
         advice = "see whether a disk, a driver or a network there hangs"
         return [Finding(name, f"no answer in {patience:g} s", advice=advice, broken=True)]

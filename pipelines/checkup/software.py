@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from data import sealed
 from pipelines import command
 from pipelines.checkup.finding import Finding, failed
 
@@ -86,7 +86,7 @@ def code() -> Iterator[Finding]:
 def backend() -> Iterator[Finding]:
     """Whether Keras' backend can be imported, and what a configuration file of Keras' changes."""
     path = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
-    configured = _configuration(path)
+    configured = sealed.unsealed(path)  # Keras, too, passes over one that it can't read
     name = os.environ.get("KERAS_BACKEND", configured.get("backend", "tensorflow"))
     data = {"name": name, "configuration": str(path) if configured else ""}
     if name not in BACKENDS:
@@ -108,12 +108,3 @@ def backend() -> Iterator[Finding]:
         words = ", ".join(f"{key} {value}" for key, value in odd.items())
         advice = f"remove {', '.join(odd)} from that file: recipes and results mean Keras' own settings"
         yield Finding("keras.json", f"{path} sets {words}", {"path": str(path), "settings": odd}, advice)
-
-
-def _configuration(path: Path) -> dict:
-    """What Keras' configuration file says; Keras itself passes over one that it can't read."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

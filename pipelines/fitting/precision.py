@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from data import store
+from data import sealed, store
 from pipelines.fitting import devices
 
 
@@ -53,11 +53,7 @@ def remember(ratio: float) -> None:
 
 def _measured() -> dict[str, object]:
     """The ratio for each kind of machine; nothing where it can't be read."""
-    try:
-        found = json.loads(_place().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return sealed.unsealed(_place())
 
 
 def _place() -> Path:

@@ -172,9 +172,8 @@ def filters(kernel: np.ndarray, notice: str) -> Figure:
 
 def augmentations(originals: np.ndarray, draws: np.ndarray, names: Sequence[str], notice: str) -> Figure:
     """Originals (N, H, W, C), each beside its draws (N, D, h, w, C)."""
-    lines = zip(originals, draws, names, strict=True)
     images, titles = [], []
-    for original, drawn, name in lines:
+    for original, drawn, name in zip(originals, draws, names, strict=True):
         images += [original, *drawn]
         titles += [name] + [""] * len(drawn)
     return grid(images, 1 + draws.shape[1], (1.1, 1.2), notice, titles)
