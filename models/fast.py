@@ -25,9 +25,13 @@ class FastNetwork(Model):
     """
 
     whitening: int = 2
-    """Side of the whitened patches in pixels."""
+    """Side of the whitened patches in pixels; 0: pixels are only brought to a range of about -2 to 2."""
+    whitening_bias: bool = True
+    """Whether the whitened patches get a bias that learns."""
     filters: tuple[int, ...] = (64, 256, 256)
     """Of both convolutions of each block; each block halves the side."""
+    identity: bool = False
+    """Let the first filters of each convolution begin by handing their inputs on."""
     activation: str = "relu"
     momentum: float = 0.6
     """Part of the old statistics that batch normalization keeps at each step: low, since there are few steps."""
@@ -40,14 +44,17 @@ class FastNetwork(Model):
 
         from models.layers import PatchWhitening
 
-        smallest = 2 ** len(self.filters) + self.whitening - 1
+        smallest = 2 ** len(self.filters) + max(0, self.whitening - 1)
         if min(spec.shape[:2]) < smallest:
             size = "x".join(map(str, spec.shape[:2]))
             what = f"the fast network needs images of {smallest}x{smallest} or more, and these have {size}"
             raise BadInput(what, "model", "set --augmentation.resize 32")
         pixels = keras.Input((None, None, spec.shape[-1]), dtype="uint8", name="pixels")
-        x = PatchWhitening(self.whitening, name="whitening")(pixels)
-        x = keras.layers.Activation(self.activation, name="whitening_activation")(x)
+        if self.whitening:
+            x = PatchWhitening(self.whitening, use_bias=self.whitening_bias, name="whitening")(pixels)
+            x = keras.layers.Activation(self.activation, name="whitening_activation")(x)
+        else:
+            x = keras.layers.Rescaling(1 / 64, offset=-2, name="rescaling")(pixels)
         for number, filters in enumerate(self.filters, 1):
             x = self._unit(x, filters, f"block_{number}_first", pool=True)
             x = self._unit(x, filters, f"block_{number}_second", pool=False)
@@ -60,9 +67,13 @@ class FastNetwork(Model):
         """Convolution, pooling, normalization, activation; pooled first, what follows has a quarter of the work."""
         import keras
 
-        from models.layers import BatchShift
+        from models.layers import BatchShift, PartialIdentity
 
-        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+        begin = PartialIdentity() if self.identity else "glorot_uniform"
+        convolution = keras.layers.Conv2D(
+            filters, 3, padding="same", use_bias=False, kernel_initializer=begin, name=f"{name}_conv"
+        )
+        x = convolution(x)
         if pool:
             x = keras.layers.MaxPooling2D(2, name=f"{name}_pool")(x)
         x = BatchShift(self.momentum, name=f"{name}_norm")(x)

@@ -55,6 +55,33 @@ class IdentityShortcut(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="pipelines")
+class PartialIdentity(keras.initializers.Initializer):
+    """Convolution filters of which the first ones hand their inputs on, one each; the others are random.
+
+    At the start information so passes through all layers (K. Jordan, arXiv 2404.00498, section 3.3, after Zagoruyko,
+    Komodakis, DiracNets, arXiv 1706.00388).
+    """
+
+    def __init__(self, others: str = "glorot_uniform") -> None:
+        """``others`` is the Keras initializer of all other filters."""
+        self.others = others
+
+    def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> object:
+        """Filters of shape (height, width, in, out)."""
+        height, width, inputs, outputs = shape
+        drawn = keras.initializers.get(self.others)(shape, dtype=dtype)
+        filters = keras.ops.convert_to_numpy(drawn).copy()
+        identities = min(inputs, outputs)
+        filters[..., :identities] = 0
+        filters[height // 2, width // 2, range(identities), range(identities)] = 1
+        return keras.ops.convert_to_tensor(filters)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {"others": self.others}
+
+
+@keras.saving.register_keras_serializable(package="pipelines")
 class PatchWhitening(keras.layers.Layer):
     """A convolution of raw pixels that makes small patches white: uncorrelated, of equal variance.
 
@@ -65,10 +92,12 @@ class PatchWhitening(keras.layers.Layer):
     (N, H, W, C) in the range 0 to 255 becomes (N, H - side + 1, W - side + 1, 2 * side * side * C).
     """
 
-    def __init__(self, side: int = 2, epsilon: float = 5e-4, **arguments: object) -> None:
+    def __init__(
+        self, side: int = 2, epsilon: float = 5e-4, use_bias: bool = True, **arguments: object
+    ) -> None:
         """``epsilon`` is added to eigenvalues, which are those of images of variance 1."""
         super().__init__(**arguments)
-        self.side, self.epsilon = side, epsilon
+        self.side, self.epsilon, self.use_bias = side, epsilon, use_bias
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights; until :meth:`adapt` is called, random filters with outputs of about 1."""
@@ -81,7 +110,8 @@ class PatchWhitening(keras.layers.Layer):
             initializer=keras.initializers.RandomNormal(stddev=1 / 128),
             trainable=False,
         )
-        self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
 
     def adapt(self, images: np.ndarray) -> None:
         """Compute the filters from training images, uint8 (N, H, W, C)."""
@@ -99,7 +129,8 @@ class PatchWhitening(keras.layers.Layer):
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Convolve."""
         x = keras.ops.cast(inputs, self.compute_dtype) - self.center
-        return keras.ops.conv(x, self.kernel, padding="valid", data_format="channels_last") + self.bias
+        outputs = keras.ops.conv(x, self.kernel, padding="valid", data_format="channels_last")
+        return outputs + self.bias if self.use_bias else outputs
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Shape of the output."""
@@ -109,7 +140,7 @@ class PatchWhitening(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        return {**super().get_config(), "side": self.side, "epsilon": self.epsilon}
+        return {**super().get_config(), "side": self.side, "epsilon": self.epsilon, "use_bias": self.use_bias}
 
 
 @keras.saving.register_keras_serializable(package="pipelines")
@@ -136,15 +167,24 @@ class BatchShift(keras.layers.Layer):
     def call(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
         """Normalize by the batch when training, else by the moving statistics."""
         if training and self.trainable:
-            x = keras.ops.cast(inputs, "float32")
-            axes = tuple(range(len(inputs.shape) - 1))
-            mean = keras.ops.mean(x, axis=axes)
-            # One pass over the batch, where the mean square difference from the mean would need a second one.
-            variance = keras.ops.maximum(keras.ops.mean(keras.ops.square(x), axis=axes) - keras.ops.square(mean), 0)
+            outputs, mean, variance = self._by_batch(inputs)
             for moving, current in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + current * (1 - self.momentum))
-        else:
-            mean, variance = self.moving_mean, self.moving_variance
+            return outputs
+        return self._shifted(inputs, self.moving_mean, self.moving_variance)
+
+    def _by_batch(self, inputs: keras.KerasTensor) -> tuple[object, object, object]:
+        """Normalized inputs, and the mean and variance of each channel, float32."""
+        if keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4:
+            return _fused(inputs, self.beta, self.epsilon)
+        x = keras.ops.cast(inputs, "float32")
+        axes = tuple(range(len(inputs.shape) - 1))
+        mean = keras.ops.mean(x, axis=axes)
+        # One pass over the batch, where the mean square difference from the mean would need a second one.
+        variance = keras.ops.maximum(keras.ops.mean(keras.ops.square(x), axis=axes) - keras.ops.square(mean), 0)
+        return self._shifted(inputs, mean, variance), mean, variance
+
+    def _shifted(self, inputs: keras.KerasTensor, mean: object, variance: object) -> keras.KerasTensor:
         scale = keras.ops.rsqrt(variance + self.epsilon)
         shift = keras.ops.cast(self.beta, "float32") - mean * scale
         return inputs * keras.ops.cast(scale, inputs.dtype) + keras.ops.cast(shift, inputs.dtype)
@@ -152,6 +192,22 @@ class BatchShift(keras.layers.Layer):
     def get_config(self) -> dict:
         """The constructor's arguments."""
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+def _fused(inputs: object, beta: object, epsilon: float) -> tuple[object, object, object]:
+    """Batch normalization of images by TensorFlow's own operation, a fifth of the time of its parts on a CPU.
+
+    Keras has no way to it. Returns the outputs, and the mean and variance of each channel, float32.
+    """
+    import tensorflow as tf
+
+    ones, none = tf.ones(inputs.shape[-1:]), tf.zeros([0])
+    offset = tf.cast(beta, "float32")
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs, scale=ones, offset=offset, mean=none, variance=none, epsilon=epsilon
+    )
+    count = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
+    return outputs, mean, variance * (count - 1) / count  # its variance is that of the population
 
 
 @keras.saving.register_keras_serializable(package="pipelines")

@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from pipelines.warping import warped
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -43,6 +45,13 @@ class Augmentation:
     """Pad each side by this many reflected pixels and crop the size back at random (He et al. 2015, section 4.2)."""
     translation: int = 0
     """Shift by up to this many pixels in each direction; what enters is black."""
+    rotation: float = 0.0
+    """Turn by up to so many degrees either way; what enters is black."""
+    zoom: float = 0.0
+    """Enlarge or reduce by up to this part."""
+    elastic: float = 0.0
+    """Distort by smooth random displacements (Simard, Steinkraus, Platt, ICDAR 2003, section 2): their alpha, 34 in the
+    paper for digits."""
     cutout: int = 0
     """Side of a grey square that covers a random place, borders included (DeVries, Taylor, arXiv 1708.04552)."""
     brightness: float = 0.0
@@ -75,6 +84,8 @@ class Augmentation:
             images = shifted(images, self.crop, "reflect", generator)
         if self.translation:
             images = shifted(images, self.translation, "constant", generator)
+        if self.rotation or self.zoom or self.elastic:
+            images = warped(images, self.rotation, self.zoom, self.elastic, generator)
         if self.cutout:
             images = covered(images, self.cutout, generator)
         if self.brightness or self.contrast or self.color:

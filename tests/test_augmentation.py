@@ -5,12 +5,15 @@ from PIL import Image
 from pipelines.augmentation import Augmentation, Moment, resized
 
 EVERYTHING = Augmentation(
-    flip="random", crop=2, translation=1, cutout=6, brightness=0.2, contrast=0.2, color=0.2, mixup=0.4, cutmix=1.0
+    flip="random", crop=2, translation=1, rotation=10, zoom=0.1, elastic=20, cutout=6, brightness=0.2, contrast=0.2, color=0.2, mixup=0.4, cutmix=1.0
 )
 EACH = [
     Augmentation(flip="random"),
     Augmentation(crop=4),
     Augmentation(translation=3),
+    Augmentation(rotation=15),
+    Augmentation(zoom=0.2),
+    Augmentation(elastic=34),
     Augmentation(cutout=8),
     Augmentation(brightness=0.3),
     Augmentation(contrast=0.3),
@@ -92,6 +95,52 @@ def test_translation_brings_in_black():
     images, targets = np.full((64, 8, 8, 1), 200, np.uint8), batch(64)[1]
     drawn, _ = Augmentation(translation=2)(images, targets, moment(count=64))
     assert set(np.unique(drawn)) == {0, 200}
+
+
+def dots(count=64):
+    """Images of one bright spot, 10 pixels to the right of the middle."""
+    images = np.zeros((count, 33, 33, 1), np.uint8)
+    images[:, 15:18, 25:28] = 255
+    return images
+
+
+def seen(images):
+    """Distance of the spot from the middle in pixels, and its angle in degrees."""
+    weights = images[..., 0] / images.sum(axis=(1, 2, 3))[:, None, None]
+    places = np.arange(33) - 16
+    down, right = (weights * places[:, None]).sum(axis=(1, 2)), (weights * places).sum(axis=(1, 2))
+    return np.hypot(down, right), np.rad2deg(np.arctan2(down, right))
+
+
+def drawn_by(augmentation, images):
+    count = len(images)
+    return augmentation(images, np.ones((count, 1), np.float32), moment(count=count))[0]
+
+
+def test_rotation_turns_about_the_middle_by_no_more_than_asked():
+    distance, angle = seen(drawn_by(Augmentation(rotation=30), dots()))
+    np.testing.assert_allclose(distance, 10, atol=0.2)
+    assert 25 < np.abs(angle).max() < 30.5
+    assert angle.min() < -20
+    assert angle.max() > 20
+
+
+def test_zoom_moves_away_from_the_middle_or_towards_it():
+    distance, angle = seen(drawn_by(Augmentation(zoom=0.3), dots()))
+    np.testing.assert_allclose(angle, 0, atol=1)
+    assert 7 <= distance.min() < 8
+    assert 12 < distance.max() <= 13.1
+
+
+def test_elastic_distortion_moves_neighbours_alike():
+    images = np.zeros((64, 33, 33, 1), np.uint8)
+    images[:, 16] = 255  # a line
+    warped = drawn_by(Augmentation(elastic=34), images)[..., 0]
+    assert not np.array_equal(warped, images[..., 0])
+    heights = warped.argmax(axis=1)[:, 6:-6]  # where it runs, in each column into which no black enters
+    assert np.abs(np.diff(heights, axis=1)).max() <= 2
+    assert heights.std(axis=1).mean() > 0.3
+    assert np.unique(heights.mean(axis=1)).size > 32  # each image in its own way
 
 
 def test_cutout_hides_a_square_of_its_side():

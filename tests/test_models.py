@@ -22,6 +22,7 @@ SMALL = [
     ResNet(depth=8, width=4, shortcut="projection"),
     WideResNet(depth=10, widening=1, dropout=0.1),
     FastNetwork(filters=(8, 8)),
+    FastNetwork(filters=(8, 8), whitening_bias=False, identity=True),
 ]
 
 
@@ -150,13 +151,46 @@ def test_whitening_makes_patches_white():
     np.testing.assert_allclose(layer(images)[..., 12:], -layer(images)[..., :12], atol=1e-5)
 
 
-def test_batch_shift_equals_keras_batch_normalization_without_scale():
+@pytest.mark.parametrize("shape", [(16, 5, 5, 7), (40, 7)], ids=["images", "vectors"])
+def test_batch_shift_equals_keras_batch_normalization_without_scale(shape):
     from models.layers import BatchShift
 
-    x = np.random.default_rng(0).normal(3, 2, (16, 5, 5, 7)).astype(np.float32)
+    x = np.random.default_rng(0).normal(3, 2, shape).astype(np.float32)
     ours, theirs = BatchShift(0.9, 1e-3), keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3, scale=False)
     for training in (True, True, False):
         np.testing.assert_allclose(ours(x, training=training), theirs(x, training=training), atol=1e-4)
+    for one, other in zip(ours.non_trainable_weights, theirs.non_trainable_weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_batch_shift_learns_like_keras_batch_normalization():
+    from models.layers import BatchShift
+
+    def trained(layer):
+        network = keras.Sequential([keras.Input((5, 5, 3)), keras.layers.Conv2D(4, 3), layer, keras.layers.Flatten()])
+        network.layers[0].set_weights([filters, np.zeros(4)])
+        network.compile(keras.optimizers.SGD(0.1), "mse")
+        network.fit(images, wanted, epochs=3, shuffle=False, verbose=0)
+        return network.get_weights()
+
+    generator = np.random.default_rng(0)
+    filters, images, wanted = (generator.normal(size=size) for size in ((3, 3, 3, 4), (32, 5, 5, 3), (32, 36)))
+    ours = trained(BatchShift(0.9, 1e-3))
+    theirs = trained(keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3, scale=False))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_partly_identical_filters_hand_their_inputs_on():
+    from models.layers import PartialIdentity
+
+    images = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
+    layer = keras.layers.Conv2D(5, 3, padding="same", kernel_initializer=PartialIdentity("he_normal"))
+    outputs = np.asarray(layer(images))
+    np.testing.assert_allclose(outputs[..., :3], images, atol=1e-6)
+    assert np.abs(outputs[..., 3:]).mean() > 0.1
+    narrowing = keras.layers.Conv2D(2, 3, padding="same", kernel_initializer=PartialIdentity())
+    np.testing.assert_allclose(narrowing(images), images[..., :2], atol=1e-6)
 
 
 def test_local_response_normalization_follows_its_formula():

@@ -1,0 +1,147 @@
+"""`cifar-94` beside the record program for 94 % on CIFAR-10 in PyTorch, one after the other on this machine.
+
+usage: python -m benchmarks.record PATH/airbench94_muon.py PYTHON [SEEDS] [CONTROLS]
+
+The program (K. Jordan, github.com/KellerJordan/cifar10-airbench) is not part of this project: give a copy of it, and a
+Python that has PyTorch and NumPy. It is run first, CONTROLS (1) times, as `record_control` says; then `cifar-94` with
+SEEDS (5) seeds. Seconds are from the first step to the last, evaluation aside, ours also without the first step of each
+stage, which compiles; accuracies those of the test set, plain and averaged over views. Needs real CIFAR-10 in the
+cache. On a GPU run it under KERAS_BACKEND=jax: the same table, with the share of the card's bfloat16 rate.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data.errors import BadInput
+from pipelines import command, recipes
+
+if TYPE_CHECKING:
+    from data.spec import Splits
+    from pipelines.settings import Recipe
+
+CONTROL = Path(__file__).with_name("record_control.py")
+
+
+@dataclass
+class Figures:
+    """Of one training."""
+
+    seconds: float
+    compiling: float
+    accuracy: float
+    tta_accuracy: float
+    images: int = 0
+
+
+def controls(program: Path, python: str, splits: Splits, runs: int) -> list[Figures]:
+    """Run the record program in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, split in (("train", splits.train), ("test", splits.test)):
+            np.save(Path(folder) / f"x_{name}.npy", split.inputs[np.arange(len(split))])
+            np.save(Path(folder) / f"y_{name}.npy", split.labels.astype(np.int64))
+        asked = [python, str(CONTROL), str(program), folder, str(runs)]
+        done = subprocess.run(asked, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise command.RunFailed(f"the record program ended with status {done.returncode}: its error is above")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return [
+        Figures(run["seconds"], 0.0, run["accuracy"], run["tta_accuracy"], run["epochs"] * len(splits.train))
+        for run in found
+    ]
+
+
+class Watch:
+    """Notes the time of each step of a training."""
+
+    def __init__(self) -> None:
+        from pipelines.fitting.progress import Progress
+
+        self.times: list[list[float]] = []
+        self.shown = Progress.advance
+        Progress.advance = lambda bar, done, in_epoch, seconds, logs: self.note(bar, done, in_epoch, seconds, logs)
+
+    def note(self, bar: object, done: int, in_epoch: int, seconds: float, logs: dict) -> None:
+        """Take a step's end."""
+        if in_epoch == 1:
+            self.times.append([])
+        self.times[-1].append(seconds)
+        self.shown(bar, done, in_epoch, seconds, logs)
+
+    def compiling(self, stages: list[int]) -> float:
+        """Seconds by which the first steps of the stages took longer than their others, given each one's epochs."""
+        starts = np.cumsum([0, *stages[:-1]])
+        return sum(self.times[epoch][0] - float(np.median(np.diff(self.times[epoch]))) for epoch in starts)
+
+
+def train(recipe: Recipe, splits: Splits, console: object) -> Figures:
+    """Train and score the test set, without a record."""
+    from pipelines import servable
+    from pipelines.fitting.trainer import Trainer
+
+    watch = Watch()
+    trainer = Trainer(recipe, splits, console)
+    fitted = trainer.fit(lambda metrics, epoch, at: None)
+    compiling = watch.compiling([stage.epochs for stage in recipe.stages])
+    with tempfile.TemporaryDirectory() as folder:
+        servable.save(Path(folder), fitted.model, trainer.task.serving())
+        found = trainer.task.report(servable.Servable(Path(folder)), averaged=True).metrics
+    images = trainer.total * trainer.batches.batch_size
+    return Figures(fitted.seconds, compiling, 100 * found["accuracy"], 100 * found["tta_accuracy"], images)
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) < 2:
+        raise BadInput("needs the record program and a Python with PyTorch", "record", "see its first lines")
+    program, python = Path(arguments[0]), arguments[1]
+    seeds, runs = (int(value) for value in [*arguments[2:4], *["5", "1"][len(arguments[2:4]) :]])
+    command.start_backend()
+
+    import data
+    from pipelines import reports
+
+    console = reports.console()
+    recipe = recipes.find("cifar-94")
+    splits = data.load(recipe.data)
+    if splits.name != "cifar10":
+        raise BadInput("is no CIFAR-10", splits.name, "make ingest-cifar10 FROM=…")
+    theirs = controls(program, python, splits, runs)
+    ours = [train(replace(recipe, seed=seed), splits, console) for seed in range(1, seeds + 1)]
+    console.print(table(theirs, ours))
+
+
+def table(theirs: list[Figures], ours: list[Figures]) -> object:
+    """A row for each training, and the ratio of the medians."""
+    from rich.table import Table
+
+    shown = Table(title="94 % on CIFAR-10, all 50,000 images", title_justify="left")
+    for column in ("", "s", "compiling, s", "images/s", "accuracy, %", "averaged over views, %"):
+        shown.add_column(column, justify="right" if column else "left")
+    for name, runs in (("record program", theirs), ("cifar-94", ours)):
+        rows = np.array([(run.seconds, run.compiling, run.images / run.seconds) for run in runs])
+        cells = [f"{np.median(rows[:, 0]):.1f} ({rows[:, 0].min():.1f} to {rows[:, 0].max():.1f})"]
+        cells += [f"{np.median(rows[:, 1]):.1f}", f"{np.median(rows[:, 2]):,.0f}"]
+        cells += [spread([run.accuracy for run in runs]), spread([run.tta_accuracy for run in runs])]
+        shown.add_row(f"{name}, {len(runs)} runs", *cells)
+    medians = [np.median([run.seconds - run.compiling for run in runs]) for runs in (ours, theirs)]
+    whole = np.median([run.seconds for run in ours]) / medians[1]
+    shown.caption = f"our time is {whole:.2f} of the record program's, {medians[0] / medians[1]:.2f} without compiling"
+    return shown
+
+
+def spread(values: list[float]) -> str:
+    """Mean, and standard deviation over runs."""
+    deviation = f", deviation {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{deviation}"
+
+
+if __name__ == "__main__":
+    command.main(main)
