@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ def controls(program: Path, python: str, splits: Splits, runs: int) -> list[Figu
             np.save(Path(folder) / f"x_{name}.npy", split.inputs[np.arange(len(split))])
             np.save(Path(folder) / f"y_{name}.npy", split.labels.astype(np.int64))
         asked = [python, str(CONTROL), str(program), folder, str(runs)]
-        done = subprocess.run(asked, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise command.RunFailed(f"the record program ended with status {done.returncode}: its error is above")
     found = [json.loads(line) for line in done.stdout.splitlines()]
@@ -59,27 +60,25 @@ def controls(program: Path, python: str, splits: Splits, runs: int) -> list[Figu
     ]
 
 
-class Watch:
-    """Notes the time of each step of a training."""
+@contextmanager
+def timed_steps() -> Iterator[list[list[float]]]:
+    """Seconds from an epoch's start to the end of each of its steps, for each epoch that is trained in the block."""
+    from pipelines.fitting.progress import Progress
 
-    def __init__(self) -> None:
-        from pipelines.fitting.progress import Progress
+    times: list[list[float]] = []
+    shown = Progress.advance
 
-        self.times: list[list[float]] = []
-        self.shown = Progress.advance
-        Progress.advance = lambda bar, done, in_epoch, seconds, logs: self.note(bar, done, in_epoch, seconds, logs)
-
-    def note(self, bar: object, done: int, in_epoch: int, seconds: float, logs: dict) -> None:
-        """Take a step's end."""
+    def advance(bar: Progress, done: int, in_epoch: int, seconds: float, logs: dict) -> None:
         if in_epoch == 1:
-            self.times.append([])
-        self.times[-1].append(seconds)
-        self.shown(bar, done, in_epoch, seconds, logs)
+            times.append([])
+        times[-1].append(seconds)
+        shown(bar, done, in_epoch, seconds, logs)
 
-    def compiling(self, stages: list[int]) -> float:
-        """Seconds by which the first steps of the stages took longer than their others, given each one's epochs."""
-        starts = np.cumsum([0, *stages[:-1]])
-        return sum(self.times[epoch][0] - float(np.median(np.diff(self.times[epoch]))) for epoch in starts)
+    Progress.advance = advance
+    try:
+        yield times
+    finally:
+        Progress.advance = shown
 
 
 def train(recipe: Recipe, splits: Splits, console: object) -> Figures:
@@ -87,10 +86,11 @@ def train(recipe: Recipe, splits: Splits, console: object) -> Figures:
     from pipelines import servable
     from pipelines.fitting.trainer import Trainer
 
-    watch = Watch()
     trainer = Trainer(recipe, splits, console)
-    fitted = trainer.fit(lambda metrics, epoch, at: None)
-    compiling = watch.compiling([stage.epochs for stage in recipe.stages])
+    with timed_steps() as times:
+        fitted = trainer.fit(lambda metrics, epoch, at: None)
+    starts = np.cumsum([0, *(stage.epochs for stage in recipe.stages)])[:-1]
+    compiling = sum(times[epoch][0] - float(np.median(np.diff(times[epoch]))) for epoch in starts)
     with tempfile.TemporaryDirectory() as folder:
         servable.save(Path(folder), fitted.model, trainer.task.serving())
         found = trainer.task.report(servable.Servable(Path(folder)), averaged=True).metrics

@@ -92,9 +92,7 @@ class PatchWhitening(keras.layers.Layer):
     (N, H, W, C) in the range 0 to 255 becomes (N, H - side + 1, W - side + 1, 2 * side * side * C).
     """
 
-    def __init__(
-        self, side: int = 2, epsilon: float = 5e-4, use_bias: bool = True, **arguments: object
-    ) -> None:
+    def __init__(self, side: int = 2, epsilon: float = 5e-4, use_bias: bool = True, **arguments: object) -> None:
         """``epsilon`` is added to eigenvalues, which are those of images of variance 1."""
         super().__init__(**arguments)
         self.side, self.epsilon, self.use_bias = side, epsilon, use_bias

@@ -9,6 +9,7 @@ from data.errors import BadInput
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.reports import Report
     from pipelines.servable import Servable
     from pipelines.tasks import Task
     from pipelines.tracking.runs import Run
@@ -24,7 +25,7 @@ def check(task: Task, tta: bool) -> None:
         raise BadInput(f"averages over shifted images, which {task.name} does not know", "--tta", "leave it out")
 
 
-def evaluate(run: Run, task: Task, model: Servable, tta: bool, console: Console) -> None:
+def evaluate(run: Run, task: Task, model: Servable, tta: bool, console: Console) -> Report:
     """Score a trained model, write the results into its run and show them.
 
     Args:
@@ -39,3 +40,4 @@ def evaluate(run: Run, task: Task, model: Servable, tta: bool, console: Console)
     run.tables({"predictions": report.predictions, **report.tables})
     run.figures(report.figures)
     console.print(report.summary)
+    return report

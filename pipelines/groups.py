@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from data.errors import BadInput
 from pipelines import command, members, settings, training
+from pipelines.outcomes import read_predictions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +51,11 @@ def resume(folder: Path, console: Console) -> None:
 def _train_members(run: Run, request: Request, seeds: list[int], notice: str, console: Console) -> None:
     parts = {f"seed {seed}": replace(request, recipe=replace(request.recipe, seed=seed)) for seed in seeds}
     again = f"to go on: make train-{request.name} RESUME={run.id}"
-    _summarize(run, members.train_all(run, parts, again, console), notice, console)
+    outcomes = members.train_all(run, parts, again, console)
+    _summarize(run, outcomes, notice, console)
+    if request.recipe.model.task != "autoencoding":
+        _combine(run, [members.outcome_of(run, name) for name in parts], console)
+    console.print(f"{run.name}: run {run.id}; see make ui", soft_wrap=True)
 
 
 def _summarize(run: Run, outcomes: list[Outcome], notice: str, console: Console) -> None:
@@ -65,4 +70,13 @@ def _summarize(run: Run, outcomes: list[Outcome], notice: str, console: Console)
     run.tables({"seeds": seeds.table([one.run for one in outcomes], [one.seed for one in outcomes], finals)})
     run.figures({"seeds": seeds.curves(histories, [one.seed for one in outcomes], notice)})
     console.print(seeds.summary(grouped, len(outcomes), notice))
-    console.print(f"{run.name}: run {run.id}; see make ui", soft_wrap=True)
+
+
+def _combine(run: Run, outcomes: list[Path], console: Console) -> None:
+    """Record and show how good all trainings are as an ensemble."""
+    from pipelines.reports import classification
+
+    together = classification.ensemble([read_predictions(outcome) for outcome in outcomes])
+    run.metrics({f"test/{name}": value for name, value in together.metrics.items()})
+    run.tables({"ensemble": together.predictions})
+    console.print(together.summary)

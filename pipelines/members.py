@@ -94,11 +94,10 @@ def train_all(run: Run, parts: Mapping[str, Request], again: str, console: Conso
         RunFailed: one of them broke down.
         Interrupted: this process was asked to end.
     """
-    place = run.folder / "members"
-    place.mkdir(exist_ok=True)
     outcomes = []
     for number, (name, request) in enumerate(parts.items(), start=1):
-        kept = place / f"{name.replace(' ', '-')}.json"
+        kept = outcome_of(run, name)
+        kept.parent.mkdir(exist_ok=True)
         one = replace(request, group=run.id, outcome=str(kept))
         if not is_done(one):
             console.print(f"{run.name}: {name}, {number} of {len(parts)}", soft_wrap=True)
@@ -109,6 +108,11 @@ def train_all(run: Run, parts: Mapping[str, Request], again: str, console: Conso
         _check(status, f"{run.name}, {name}", again)
         outcomes.append(read_outcome(kept))
     return outcomes
+
+
+def outcome_of(run: Run, name: str) -> Path:
+    """The file that gets the outcome of a run's member, given what is particular about it."""
+    return run.folder / "members" / f"{name.replace(' ', '-')}.json"
 
 
 def _check(status: int, where: str, again: str) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import keras
+    import pandas as pd
     from rich.console import Console
 
     from data.spec import Splits
@@ -194,19 +195,20 @@ def _complete(run: Run, trainer: Trainer, state: State | None, request: Request,
     run.metrics({"train_seconds": fitted.seconds, "parameters": fitted.model.count_params()})
     run.tags({"weights.sha256": weights})
     run.figures(reports.training_figures(fitted.history, fitted.model, trainer.splits.notice))
+    predictions = None
     if request.trial is None:
-        _evaluate(run, trainer, fitted.model, request, console)
+        predictions = _evaluate(run, trainer, fitted.model, request, console)
     else:
         checkpoints.copy_latest(Path(request.trial.keeps))
     outcome = Outcome(run.id, run.name, request.recipe.seed, run.final(), fitted.history, weights, fitted.last_stage)
     if request.outcome:
-        write_outcome(request.outcome, outcome)
+        write_outcome(request.outcome, outcome, predictions)
     console.print(f"{run.name}: trained in {fitted.seconds:.0f} s; run {run.id}; see make ui", soft_wrap=True)
     return outcome
 
 
-def _evaluate(run: Run, trainer: Trainer, network: keras.Model, request: Request, console: Console) -> None:
-    """Score the network on the test set and record it."""
+def _evaluate(run: Run, trainer: Trainer, network: keras.Model, request: Request, console: Console) -> pd.DataFrame:
+    """Score the network on the test set and record it; returns its predictions."""
     import numpy as np
 
     from pipelines import evaluation, servable
@@ -214,9 +216,10 @@ def _evaluate(run: Run, trainer: Trainer, network: keras.Model, request: Request
     folder = run.model_folder()
     servable.save(folder, network, trainer.task.serving())
     model = servable.Servable(folder, request.trust)
-    evaluation.evaluate(run, trainer.task, model, request.tta, console)
+    report = evaluation.evaluate(run, trainer.task, model, request.tta, console)
     example = np.asarray(trainer.splits.train.inputs[np.arange(1)])
     run.model(example, model.predict(example))
+    return report.predictions
 
 
 @contextmanager

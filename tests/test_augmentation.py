@@ -5,7 +5,18 @@ from PIL import Image
 from pipelines.augmentation import Augmentation, Moment, resized
 
 EVERYTHING = Augmentation(
-    flip="random", crop=2, translation=1, rotation=10, zoom=0.1, elastic=20, cutout=6, brightness=0.2, contrast=0.2, color=0.2, mixup=0.4, cutmix=1.0
+    flip="random",
+    crop=2,
+    translation=1,
+    rotation=10,
+    zoom=0.1,
+    elastic=20,
+    cutout=6,
+    brightness=0.2,
+    contrast=0.2,
+    color=0.2,
+    mixup=0.4,
+    cutmix=1.0,
 )
 EACH = [
     Augmentation(flip="random"),

@@ -14,8 +14,8 @@ from scipy import stats
 
 from data.errors import BadInput
 from pipelines import train
-from pipelines.outcomes import TIMES, Outcome, read_outcome, write_outcome
-from pipelines.reports import seeds
+from pipelines.outcomes import TIMES, Outcome, read_outcome, read_predictions, write_outcome
+from pipelines.reports import classification, seeds
 
 ROOT = Path(__file__).resolve().parents[1]
 EPOCHS = 15
@@ -33,6 +33,10 @@ def history(run):
     client, skipped = mlflow.MlflowClient(), ("system/", *TIMES)
     names = [name for name in run.data.metrics if not name.startswith(skipped)]
     return {name: [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, name)] for name in names}
+
+
+def stored(run, name):
+    return pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/{name}.parquet"))
 
 
 def test_a_killed_group_goes_on_and_its_last_seed_is_reproduced_alone_bit_for_bit(store, run_stage, tmp_path):
@@ -65,9 +69,15 @@ def test_a_killed_group_goes_on_and_its_last_seed_is_reproduced_alone_bit_for_bi
     assert [step for step, _ in curve] == list(range(1, EPOCHS + 1))
     both = [dict(history(run)["val/loss"]) for run in children]
     assert curve[9][1] == pytest.approx(np.mean([one[10] for one in both]))
-    table = pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{group.info.run_id}/seeds.parquet"))
+    table = stored(group, "seeds")
     assert list(table["run"]) == [run.info.run_id for run in children]
     assert not list((tmp_path / "runs" / "unfinished").iterdir())
+    together = stored(group, "ensemble")
+    apart = [stored(run, "predictions") for run in children]
+    mean = np.mean([np.stack(one["probabilities"]) for one in apart], axis=0)
+    np.testing.assert_allclose(np.stack(together["probabilities"]), mean, atol=1e-7)
+    right = (mean.argmax(axis=1) == apart[0]["label"]).mean()
+    assert group.data.metrics["test/ensemble_accuracy"] == pytest.approx(right)
 
     again = [sys.executable, "-m", "pipelines.reproduce", children[1].info.run_id]
     done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True)
@@ -125,3 +135,35 @@ def test_curves_end_with_the_shortest_training():
 def test_a_run_s_own_interval_is_not_averaged():
     finals = [{"test/accuracy": 0.9, "test/accuracy_low": 0.8}, {"test/accuracy": 0.8, "test/accuracy_low": 0.7}]
     assert list(seeds.final_statistics(finals)) == ["test/accuracy"]
+
+
+def test_damaged_predictions_of_a_member_are_one_line(tmp_path):
+    place, outcome = tmp_path / "seed-1.json", Outcome("id", "name", 1, {}, [], "7")
+    predictions = pd.DataFrame(
+        {"label": np.arange(1000), "probabilities": list(np.random.default_rng(0).random((1000, 4)))}
+    )
+    write_outcome(str(place), outcome, predictions)
+    pd.testing.assert_frame_equal(read_predictions(place), predictions)
+    written = bytearray(place.with_suffix(".parquet").read_bytes())
+    for position in (100, len(written) // 2, len(written) - 6):
+        spoiled = written.copy()
+        spoiled[position] ^= 1
+        place.with_suffix(".parquet").write_bytes(spoiled)
+        with pytest.raises(BadInput, match=r"seed-1.parquet: .*remove seed-1.json beside it"):
+            read_predictions(place)
+
+
+def test_an_ensemble_can_be_right_where_each_member_errs():
+    labels = np.array([0, 1, 2])
+    one = np.array([[0.4, 0.6, 0.0], [0.0, 0.9, 0.1], [0.0, 0.3, 0.7]])
+    other = np.array([[0.9, 0.1, 0.0], [0.1, 0.4, 0.5], [0.1, 0.3, 0.6]])
+    tables = [
+        pd.DataFrame({"row": np.arange(3), "label": labels, "probabilities": list(table)}) for table in (one, other)
+    ]
+    found = classification.ensemble(tables)
+    assert found.metrics["ensemble_accuracy"] == 1
+    expected = -np.log([0.65, 0.65, 0.65]).mean()
+    assert found.metrics["ensemble_loss"] == pytest.approx(expected)
+    assert not any(name.startswith("tta_") for name in found.metrics)
+    averaged = [table.assign(averaged=list(other)) for table in tables]
+    assert classification.ensemble(averaged).metrics["tta_ensemble_accuracy"] == pytest.approx(2 / 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ BINS = 15
 
 MISTAKES = 40
 """In the gallery."""
+
+AVERAGED = "tta_"
+"""Before the names of metrics of averages over views."""
 
 GALLERIES = {"images": figures.mistaken_images, "text": figures.mistaken_texts}
 """What draws the mistakes, by the kind of the inputs."""
@@ -59,7 +63,7 @@ def report(probabilities: np.ndarray, split: Split, spec: Spec, notice: str) -> 
 
 
 def add_averaged(found: Report, probabilities: np.ndarray, labels: np.ndarray) -> None:
-    """Add the metrics of probabilities that are averages over several views, as ``tta_…``.
+    """Add probabilities that are averages over several views, and their metrics as ``tta_…``.
 
     Args:
         found: the report on plain probabilities.
@@ -69,8 +73,32 @@ def add_averaged(found: Report, probabilities: np.ndarray, labels: np.ndarray) -
     metrics = scores(probabilities, labels)
     classes = tuple(map(str, range(probabilities.shape[1])))
     metrics["macro_f1"] = float(class_table(probabilities.argmax(axis=1), labels, classes)["f1"].mean())
-    found.metrics |= {f"tta_{name}": value for name, value in metrics.items()}
+    found.metrics |= {f"{AVERAGED}{name}": value for name, value in metrics.items()}
+    found.predictions["averaged"] = list(probabilities.astype(np.float32))
     found.summary.add_row("accuracy, averaged views", f"{metrics['accuracy']:.2%}")
+
+
+def ensemble(members: Sequence[pd.DataFrame]) -> Report:
+    """What several classifiers say together: the mean of their probabilities for each example of the test set.
+
+    Args:
+        members: the predictions of each, as :func:`report` gives them; two or more.
+    """
+    labels, count = members[0]["label"].to_numpy(), len(members)
+    shown = Table(title=f"Ensemble of {count}: mean probabilities", title_justify="left")
+    for column in ("views", "accuracy", "95 % interval", "loss (nats)"):
+        shown.add_column(column, justify="left" if column == "views" else "right")
+    found, predictions = {}, pd.DataFrame({"row": members[0]["row"], "label": labels})
+    for column, prefix, views in (("probabilities", "", "one"), ("averaged", AVERAGED, "averaged")):
+        if column not in members[0]:
+            continue
+        mean = np.mean([np.stack(member[column].to_numpy()) for member in members], axis=0)
+        metrics = scores(mean, labels)
+        found |= {f"{prefix}ensemble_{name}": value for name, value in metrics.items()}
+        predictions[column] = list(mean)
+        interval = f"{metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}"
+        shown.add_row(views, f"{metrics['accuracy']:.2%}", interval, f"{metrics['loss']:.4f}")
+    return Report(found, predictions, shown, {}, {})
 
 
 def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
