@@ -3,10 +3,10 @@
 usage: PYTHON record_control.py PATH/airbench94_muon.py DATA [RUNS]
 
 DATA is a folder of ``x_train.npy``, ``y_train.npy``, ``x_test.npy``, ``y_test.npy``: images uint8 (N, 32, 32, 3) and
-labels (N,). On a GPU the program runs unchanged, its warm-up included. Where there is none, PyTorch is told to stay on the
-CPU: float32 weights under bfloat16 autocast, the optimizer's products in float32, no compilation and no warm-up. Prints
-one JSON object a run: ``seconds`` of training, evaluation aside; ``epochs``; ``accuracy`` and ``tta_accuracy`` in
-percent of the test set.
+labels (N,). On a GPU the program runs unchanged, its warm-up included. Where there is none, PyTorch is told to stay on
+the CPU: float32 weights under bfloat16 autocast, the optimizer's products in float32, no compilation and no warm-up.
+Prints one JSON object a run: ``seconds`` of training, evaluation aside; ``epochs``; ``accuracy`` and ``tta_accuracy``,
+in percent of the test set.
 """
 
 import contextlib

@@ -29,7 +29,9 @@ class FastNetwork(Model):
     whitening_bias: bool = True
     """Whether the whitened patches get a bias that learns."""
     filters: tuple[int, ...] = (64, 256, 256)
-    """Of both convolutions of each block; each block halves the side."""
+    """Of the convolutions of each block; each block halves the side."""
+    depth: int = 2
+    """Convolutions of each block; from three on, a shortcut past all but the first (He et al., arXiv 1512.03385)."""
     identity: bool = False
     """Let the first filters of each convolution begin by handing their inputs on."""
     activation: str = "relu"
@@ -44,6 +46,8 @@ class FastNetwork(Model):
 
         from models.layers import PatchWhitening
 
+        if self.depth < 1:
+            raise BadInput(f"{self.depth} convolutions in a block", "--model.depth", "give 1 or more")
         smallest = 2 ** len(self.filters) + max(0, self.whitening - 1)
         if min(spec.shape[:2]) < smallest:
             size = "x".join(map(str, spec.shape[:2]))
@@ -56,25 +60,28 @@ class FastNetwork(Model):
         else:
             x = keras.layers.Rescaling(1 / 64, offset=-2, name="rescaling")(pixels)
         for number, filters in enumerate(self.filters, 1):
-            x = self._unit(x, filters, f"block_{number}_first", pool=True)
-            x = self._unit(x, filters, f"block_{number}_second", pool=False)
+            x = self._block(x, filters, f"block_{number}")
         x = keras.layers.GlobalMaxPooling2D(name="pool")(x)
         x = keras.layers.Dense(len(spec.classes), use_bias=False, dtype="float32", name="head")(x)
         logits = keras.layers.Rescaling(self.logit_scale, dtype="float32", name="logits")(x)
         return keras.Model(pixels, logits, name="fast_network")
 
-    def _unit(self, x: keras.KerasTensor, filters: int, name: str, pool: bool) -> keras.KerasTensor:
-        """Convolution, pooling, normalization, activation; pooled first, what follows has a quarter of the work."""
+    def _block(self, x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+        """Convolutions, each normalized; the first one is pooled, so that what follows has a quarter of the work."""
         import keras
 
         from models.layers import BatchShift, PartialIdentity
 
-        begin = PartialIdentity() if self.identity else "glorot_uniform"
-        convolution = keras.layers.Conv2D(
-            filters, 3, padding="same", use_bias=False, kernel_initializer=begin, name=f"{name}_conv"
-        )
-        x = convolution(x)
-        if pool:
-            x = keras.layers.MaxPooling2D(2, name=f"{name}_pool")(x)
-        x = BatchShift(self.momentum, name=f"{name}_norm")(x)
-        return keras.layers.Activation(self.activation, name=f"{name}_activation")(x)
+        shortcut = None
+        for number in range(1, self.depth + 1):
+            begin = PartialIdentity() if self.identity else "glorot_uniform"
+            given = {"padding": "same", "use_bias": False, "kernel_initializer": begin}
+            x = keras.layers.Conv2D(filters, 3, **given, name=f"{name}_conv_{number}")(x)
+            if number == 1:
+                x = keras.layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+            x = BatchShift(self.momentum, name=f"{name}_norm_{number}")(x)
+            if number == self.depth and self.depth > 2:
+                x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
+            x = keras.layers.Activation(self.activation, name=f"{name}_activation_{number}")(x)
+            shortcut = x if number == 1 else shortcut
+        return x

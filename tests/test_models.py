@@ -22,7 +22,8 @@ SMALL = [
     ResNet(depth=8, width=4, shortcut="projection"),
     WideResNet(depth=10, widening=1, dropout=0.1),
     FastNetwork(filters=(8, 8)),
-    FastNetwork(filters=(8, 8), whitening_bias=False, identity=True),
+    FastNetwork(filters=(8, 8), whitening_bias=False, identity=True, depth=3),
+    FastNetwork(filters=(8, 8), whitening=0),
 ]
 
 
