@@ -6,7 +6,7 @@ The program (K. Jordan, github.com/KellerJordan/cifar10-airbench) is not part of
 Python that has PyTorch and NumPy. It is run first, CONTROLS (1) times, as `record_control` says; then `cifar-94` with
 SEEDS (5) seeds. Seconds are from the first step to the last, evaluation aside, ours also without the first step of each
 stage, which compiles; accuracies those of the test set, plain and averaged over views. Needs real CIFAR-10 in the
-cache. On a GPU run it under KERAS_BACKEND=jax: the same table, with the share of the card's bfloat16 rate.
+cache. On a GPU run it under KERAS_BACKEND=jax.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.work import at_size, operations, product_rate, timed_steps
 from data.errors import BadInput
 from pipelines import command, recipes
 
@@ -41,6 +40,7 @@ class Figures:
     accuracy: float
     tta_accuracy: float
     images: int = 0
+    operations: float = 0.0
 
 
 def controls(program: Path, python: str, splits: Splits, runs: int) -> list[Figures]:
@@ -60,27 +60,6 @@ def controls(program: Path, python: str, splits: Splits, runs: int) -> list[Figu
     ]
 
 
-@contextmanager
-def timed_steps() -> Iterator[list[list[float]]]:
-    """Seconds from an epoch's start to the end of each of its steps, for each epoch that is trained in the block."""
-    from pipelines.fitting.progress import Progress
-
-    times: list[list[float]] = []
-    shown = Progress.advance
-
-    def advance(bar: Progress, done: int, in_epoch: int, seconds: float, logs: dict) -> None:
-        if in_epoch == 1:
-            times.append([])
-        times[-1].append(seconds)
-        shown(bar, done, in_epoch, seconds, logs)
-
-    Progress.advance = advance
-    try:
-        yield times
-    finally:
-        Progress.advance = shown
-
-
 def train(recipe: Recipe, splits: Splits, console: object) -> Figures:
     """Train and score the test set, without a record."""
     from pipelines import servable
@@ -94,8 +73,13 @@ def train(recipe: Recipe, splits: Splits, console: object) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         servable.save(Path(folder), fitted.model, trainer.task.serving())
         found = trainer.task.report(servable.Servable(Path(folder)), averaged=True).metrics
-    images = trainer.total * trainer.batches.batch_size
-    return Figures(fitted.seconds, compiling, 100 * found["accuracy"], 100 * found["tta_accuracy"], images)
+    size, whole = trainer.batches.batch_size, trainer.task.seen.shape
+    sides = [side or whole[0] for side in trainer.batches.image_sizes]
+    step = {side: at_size(trainer.model, (side, side, whole[2])) for side in {*sides}}
+    work = {side: sum(row[1] for row in operations(model, size)) for side, model in step.items()}
+    accuracies = 100 * found["accuracy"], 100 * found["tta_accuracy"]
+    done = trainer.batches.steps * sum(work[side] for side in sides)
+    return Figures(fitted.seconds, compiling, *accuracies, trainer.total * size, done)
 
 
 def main(arguments: list[str]) -> None:
@@ -116,6 +100,9 @@ def main(arguments: list[str]) -> None:
     theirs = controls(program, python, splits, runs)
     ours = [train(replace(recipe, seed=seed), splits, console) for seed in range(1, seeds + 1)]
     console.print(table(theirs, ours))
+    rate = np.median([run.operations / (run.seconds - run.compiling) for run in ours])
+    share = rate / product_rate("bfloat16", 10.0)
+    console.print(f"cifar-94: {rate / 1e12:,.2f} TFLOP/s, {share:.0%} of the rate of bfloat16 products")
 
 
 def table(theirs: list[Figures], ours: list[Figures]) -> object:

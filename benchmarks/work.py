@@ -1,0 +1,99 @@
+"""How much a training computes, how fast, and how fast its machine could: what `ceiling` and `record` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+SIDES = (1024, 2048, 4096)
+"""Of the matrices; the best rate counts."""
+
+SIDES_ON_GPU = (4096, 8192, 16384)
+
+
+def median(act: Callable[[], object], seconds: float) -> float:
+    """The median time of all that fit in some seconds, three at least; a first one, which compiles, does not count.
+
+    Args:
+        act: returns what it computed, a tensor or several; it is waited for.
+        seconds: in all.
+    """
+    import keras
+
+    def whole() -> None:
+        last = keras.tree.flatten(act())[-1]
+        float(keras.ops.convert_to_numpy(keras.ops.ravel(last)[0]))  # what is computed at leisure is then computed
+
+    whole()
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 3:
+        begin = time.perf_counter()
+        whole()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times))
+
+
+def product_rate(precision: str, seconds: float) -> float:
+    """Operations a second of products of square matrices."""
+    import keras
+
+    from pipelines.fitting import devices
+
+    sides, rates = SIDES_ON_GPU if devices.gpus() else SIDES, []
+    for side in sides:
+        factor = keras.ops.cast(keras.random.normal((side, side)), precision)
+        rates.append(2 * side**3 / median(lambda factor=factor: keras.ops.matmul(factor, factor), seconds / len(sides)))
+    return max(rates)
+
+
+def at_size(model: keras.Model, shape: tuple[int, ...]) -> keras.Model:
+    """The network for images of one size: its layers then know theirs."""
+    import keras
+
+    return keras.models.clone_model(model, input_tensors=keras.Input(shape, dtype="uint8"))
+
+
+def operations(model: keras.Model, count: int) -> Iterator[tuple[keras.layers.Layer, float, bool]]:
+    """Each layer of a network that knows its size, the operations of a step, and whether anything before it learns.
+
+    Those of convolutions and dense layers for so many examples: forward, and as many for the gradient of the weights
+    and for that of the inputs, where something before learns. All else counts as nothing.
+    """
+    learned = False
+    for layer in model.layers[1:]:
+        kernel = getattr(layer, "kernel", None)
+        learns = bool(layer.trainable_weights)
+        products = 0.0
+        if kernel is not None:
+            places = float(np.prod(layer.output.shape[1:-1])) if len(kernel.shape) == 4 else 1.0
+            products = 2.0 * count * float(np.prod(kernel.shape)) * places
+        yield layer, (1 + learns + (learns and learned)) * products, learned
+        learned |= learns
+
+
+@contextmanager
+def timed_steps() -> Iterator[list[list[float]]]:
+    """Seconds from an epoch's start to the end of each of its steps, for each epoch that is trained in the block."""
+    from pipelines.fitting.progress import Progress
+
+    times: list[list[float]] = []
+    shown = Progress.advance
+
+    def advance(bar: Progress, done: int, in_epoch: int, seconds: float, logs: dict) -> None:
+        if in_epoch == 1:
+            times.append([])
+        times[-1].append(seconds)
+        shown(bar, done, in_epoch, seconds, logs)
+
+    Progress.advance = advance
+    try:
+        yield times
+    finally:
+        Progress.advance = shown
