@@ -181,7 +181,7 @@ def test_settings_that_no_flag_gives_are_not_spelled():
     assert commands.train("small", params, 5) == ""
     for other in (
         {"model.kind": "LeNet"},
-        {"model.depth": "3"},
+        {"model.units": "3"},
         {"stages.3.epochs": "1"},
         {"optimizer.arguments.momentum": "0.9"},
         {"data.path": "a $b"},
