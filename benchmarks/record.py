@@ -75,8 +75,8 @@ def train(recipe: Recipe, splits: Splits, console: object) -> Figures:
         found = trainer.task.report(servable.Servable(Path(folder)), averaged=True).metrics
     size, whole = trainer.batches.batch_size, trainer.task.seen.shape
     sides = [side or whole[0] for side in trainer.batches.image_sizes]
-    step = {side: at_size(trainer.model, (side, side, whole[2])) for side in {*sides}}
-    work = {side: sum(row[1] for row in operations(model, size)) for side, model in step.items()}
+    sized = {side: at_size(trainer.model, (side, side, whole[2])) for side in {*sides}}
+    work = {side: sum(products for _, products, _ in operations(model, size)) for side, model in sized.items()}
     accuracies = 100 * found["accuracy"], 100 * found["tta_accuracy"]
     done = trainer.batches.steps * sum(work[side] for side in sides)
     return Figures(fitted.seconds, compiling, *accuracies, trainer.total * size, done)
@@ -86,7 +86,8 @@ def main(arguments: list[str]) -> None:
     if len(arguments) < 2:
         raise BadInput("needs the record program and a Python with PyTorch", "record", "see its first lines")
     program, python = Path(arguments[0]), arguments[1]
-    seeds, runs = (int(value) for value in [*arguments[2:4], *["5", "1"][len(arguments[2:4]) :]])
+    seeds = int(arguments[2]) if len(arguments) > 2 else 5
+    runs = int(arguments[3]) if len(arguments) > 3 else 1
     command.start_backend()
 
     import data

@@ -195,10 +195,10 @@ def _complete(run: Run, trainer: Trainer, state: State | None, request: Request,
     run.metrics({"train_seconds": fitted.seconds, "parameters": fitted.model.count_params()})
     run.tags({"weights.sha256": weights})
     run.figures(reports.training_figures(fitted.history, fitted.model, trainer.splits.notice))
-    predictions = None
     if request.trial is None:
         predictions = _evaluate(run, trainer, fitted.model, request, console)
     else:
+        predictions = None
         checkpoints.copy_latest(Path(request.trial.keeps))
     outcome = Outcome(run.id, run.name, request.recipe.seed, run.final(), fitted.history, weights, fitted.last_stage)
     if request.outcome:

@@ -14,6 +14,7 @@ from pipelines.comparing.pairs import Pair
 from pipelines.comparing.sides import Side, differing
 from pipelines.comparing.statistics import Estimate
 from pipelines.reports import seeds
+from pipelines.reports.classification import AVERAGED
 
 if TYPE_CHECKING:
     import rich.table
@@ -29,9 +30,6 @@ FLOORED = 1e-12
 
 SHARES = ("accuracy", "top3_accuracy", "top5_accuracy", "probe_accuracy", "pca_probe_accuracy")
 """Metrics that are shares of the test rows."""
-
-AVERAGED = "tta_"
-"""Begins the names of metrics of probabilities that are averaged over several views."""
 
 COSTS = ("parameters", "train_seconds", "examples_per_second")
 

@@ -19,7 +19,7 @@ MISTAKES = 40
 """In the gallery."""
 
 AVERAGED = "tta_"
-"""Before the names of metrics of averages over views."""
+"""Begins the names of metrics of probabilities that are averaged over several views."""
 
 GALLERIES = {"images": figures.mistaken_images, "text": figures.mistaken_texts}
 """What draws the mistakes, by the kind of the inputs."""
@@ -96,8 +96,7 @@ def ensemble(members: Sequence[pd.DataFrame]) -> Report:
         metrics = scores(mean, labels)
         found |= {f"{prefix}ensemble_{name}": value for name, value in metrics.items()}
         predictions[column] = list(mean)
-        interval = f"{metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}"
-        shown.add_row(views, f"{metrics['accuracy']:.2%}", interval, f"{metrics['loss']:.4f}")
+        shown.add_row(views, f"{metrics['accuracy']:.2%}", _interval(metrics), f"{metrics['loss']:.4f}")
     return Report(found, predictions, shown, {}, {})
 
 
@@ -152,8 +151,7 @@ def summary(metrics: dict[str, float], count: int, notice: str) -> Table:
     table = Table(title=f"Test set, {count:,} examples", title_justify="left", caption=notice or None)
     table.add_column("metric")
     table.add_column("value", justify="right")
-    interval = f"{metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}"
-    table.add_row("accuracy", f"{metrics['accuracy']:.2%}  (95 %: {interval})")
+    table.add_row("accuracy", f"{metrics['accuracy']:.2%}  (95 %: {_interval(metrics)})")
     for name, text in (("top3_accuracy", "top-3 accuracy"), ("top5_accuracy", "top-5 accuracy")):
         if name in metrics:
             table.add_row(text, f"{metrics[name]:.2%}")
@@ -161,3 +159,7 @@ def summary(metrics: dict[str, float], count: int, notice: str) -> Table:
     table.add_row("loss (nats)", f"{metrics['loss']:.4f}")
     table.add_row("calibration error", f"{metrics['ece']:.4f}")
     return table
+
+
+def _interval(metrics: dict[str, float]) -> str:
+    return f"{metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}"
