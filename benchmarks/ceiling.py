@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
-from benchmarks.work import at_size, median, operations, product_rate, timed_steps
+from benchmarks.work import at_size, median, operations, product_rate, step_seconds, timed_steps
 from pipelines import command, recipes
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def trained_seconds(recipe: Recipe, splits: Splits, console: Console) -> float:
     trainer = Trainer(recipe, replace(splits, val=splits.val.take(np.arange(0))), console)
     with timed_steps() as times:
         trainer.fit(lambda metrics, epoch, at: None)
-    return float(np.median(np.diff(times[0])[5:]))
+    return step_seconds(times, aside=6)
 
 
 def parts(model: keras.Model, shape: tuple[int, ...], count: int, seconds: float) -> list[tuple[str, float, float]]:

@@ -15,12 +15,13 @@ import json
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.work import at_size, operations, product_rate, timed_steps
+from benchmarks.work import at_size, operations, product_rate, step_seconds, timed_steps
 from data.errors import BadInput
 from pipelines import command, recipes
 
@@ -68,8 +69,11 @@ def train(recipe: Recipe, splits: Splits, console: object) -> Figures:
     trainer = Trainer(recipe, splits, console)
     with timed_steps() as times:
         fitted = trainer.fit(lambda metrics, epoch, at: None)
-    starts = np.cumsum([0, *(stage.epochs for stage in recipe.stages)])[:-1]
-    compiling = sum(times[epoch][0] - float(np.median(np.diff(times[epoch]))) for epoch in starts)
+    bounds = np.cumsum([0, *(stage.epochs for stage in recipe.stages)])
+    compiling = 0.0
+    for start, end in pairwise(bounds):
+        steps, seconds = times[start][0]
+        compiling += seconds - steps * step_seconds(times[start:end])
     with tempfile.TemporaryDirectory() as folder:
         servable.save(Path(folder), fitted.model, trainer.task.serving())
         found = trainer.task.report(servable.Servable(Path(folder)), averaged=True).metrics

@@ -80,17 +80,17 @@ def operations(model: keras.Model, count: int) -> Iterator[tuple[keras.layers.La
 
 
 @contextmanager
-def timed_steps() -> Iterator[list[list[float]]]:
-    """Seconds from an epoch's start to the end of each of its steps, for each epoch that is trained in the block."""
+def timed_steps() -> Iterator[list[list[tuple[int, float]]]]:
+    """For each epoch that is trained in the block: steps so far, and seconds from the epoch's start to their end."""
     from pipelines.fitting.progress import Progress
 
-    times: list[list[float]] = []
+    times: list[list[tuple[int, float]]] = []
     shown = Progress.advance
 
     def advance(bar: Progress, done: int, in_epoch: int, seconds: float, logs: dict) -> None:
-        if in_epoch == 1:
+        if not times or in_epoch < times[-1][-1][0]:
             times.append([])
-        times[-1].append(seconds)
+        times[-1].append((in_epoch, seconds))
         shown(bar, done, in_epoch, seconds, logs)
 
     Progress.advance = advance
@@ -98,3 +98,16 @@ def timed_steps() -> Iterator[list[list[float]]]:
         yield times
     finally:
         Progress.advance = shown
+
+
+def step_seconds(epochs: list[list[tuple[int, float]]], aside: int = 1) -> float:
+    """The median of a step, where some of an epoch's first times are left aside: what compiles is among them.
+
+    Args:
+        epochs: a part of what :func:`timed_steps` gives.
+        aside: times of the first epoch that do not count.
+    """
+    first, *others = epochs
+    parts = [first[aside - 1 :], *([(0, 0.0), *epoch] for epoch in others)]
+    found = [np.diff([part[1] for part in one]) / np.diff([part[0] for part in one]) for one in parts]
+    return float(np.median(np.concatenate(found)))

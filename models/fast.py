@@ -70,7 +70,7 @@ class FastNetwork(Model):
         """Convolutions, each normalized; the first one is pooled, so that what follows has a quarter of the work."""
         import keras
 
-        from models.layers import BatchShift, PartialIdentity
+        from models.layers import BatchShift, HalvingMaxPooling, PartialIdentity
 
         begin = PartialIdentity() if self.identity else "glorot_uniform"
         given = {"padding": "same", "use_bias": False, "kernel_initializer": begin}
@@ -78,7 +78,7 @@ class FastNetwork(Model):
         for number in range(1, self.depth + 1):
             x = keras.layers.Conv2D(filters, 3, **given, name=f"{name}_conv_{number}")(x)
             if number == 1:
-                x = keras.layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+                x = HalvingMaxPooling(name=f"{name}_pool")(x)
             x = BatchShift(self.momentum, name=f"{name}_norm_{number}")(x)
             if number == self.depth and self.depth > 2:
                 x = keras.layers.Add(name=f"{name}_add")([x, shortcut])

@@ -142,6 +142,26 @@ class PatchWhitening(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="pipelines")
+class HalvingMaxPooling(keras.layers.MaxPooling2D):
+    """Max pooling of 2x2 pixels, (N, H, W, C) to (N, H // 2, W // 2, C).
+
+    On JAX as a maximum over two axes: a step of the fast network is then 15 % shorter on a GPU (H100), where the
+    gradient of a pooling window is slow.
+    """
+
+    def __init__(self, **arguments: object) -> None:
+        super().__init__(**{"pool_size": 2, **arguments})
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Pool."""
+        if keras.backend.backend() != "jax":
+            return super().call(inputs)
+        height, width, channels = inputs.shape[1] // 2, inputs.shape[2] // 2, inputs.shape[3]
+        x = keras.ops.reshape(inputs[:, : 2 * height, : 2 * width], (-1, height, 2, width, 2, channels))
+        return keras.ops.max(x, axis=(2, 4))
+
+
+@keras.saving.register_keras_serializable(package="pipelines")
 class BatchShift(keras.layers.Layer):
     """Batch normalization (Ioffe, Szegedy, arXiv 1502.03167) with a bias and without a scale.
 

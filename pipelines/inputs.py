@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.tasks import Batch, Task
 
 PREFETCHED = 4
-"""Batches that wait ready; more only cost memory."""
+"""Batches that wait ready, at least, and two for each thread that makes them; more only cost memory."""
 
 WINDOW = 16
 """Batches' worth of shuffled examples that are sorted by length together, where lengths differ."""
@@ -93,5 +94,6 @@ def _ahead(batch: Callable[[int], object], start: int, stop: int) -> grain.IterD
     with without_jax():
         import grain
 
-    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=PREFETCHED)
+    threads = max(2, (os.cpu_count() or 2) // 2)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(PREFETCHED, 2 * threads))
     return grain.MapDataset.range(start, stop).map(batch).to_iter_dataset(options)

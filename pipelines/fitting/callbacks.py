@@ -125,13 +125,15 @@ class Epochs(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Start the clock; an epoch that is continued has some steps and seconds already."""
         self.start = time.perf_counter() - self.position.elapsed
+        self.seen = 0
         self.progress.begin(epoch + 1)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Count the step, show it, and stop if the loss is no number."""
+        """Count the steps since the last call, show them, and stop if the loss is no number."""
         position = self.position
-        position.step += 1
-        position.in_epoch += 1
+        steps, self.seen = batch + 1 - self.seen, batch + 1
+        position.step += steps
+        position.in_epoch += steps
         position.elapsed = time.perf_counter() - self.start
         if not math.isfinite(logs["loss"]):
             raise RunFailed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 SAMPLE = 5_000
 """Training images from which a layer that adapts to the data is set."""
+
+TOGETHER = 16
+"""Steps that an accelerator is given at once, at most."""
 
 STATISTICS_BATCHES = 20
 """Training batches from which batch normalization is estimated anew for averaged weights."""
@@ -256,7 +260,20 @@ class Trainer:
         else:
             optimizer = model.optimizer
             optimizer.learning_rate = rate
-        model.compile(optimizer, self.task.loss(), metrics=self.task.metrics())
+        together = self._steps_together()
+        model.compile(optimizer, self.task.loss(), metrics=self.task.metrics(), steps_per_execution=together)
+
+    def _steps_together(self) -> int:
+        """Steps that are handed to the device before their results are waited for.
+
+        On JAX an accelerator would else stand idle while Python prepares the next step. They end where an epoch does,
+        the run, and the epoch's part that a continued training has had.
+        """
+        watched = self.recipe.schedule.name == "plateau"  # which sets the rate of each step from outside
+        if keras.backend.backend() != "jax" or watched or not devices.gpus():
+            return 1
+        common = math.gcd(self.batches.steps, self.limit, self.position.in_epoch)
+        return max(count for count in range(1, TOGETHER + 1) if common % count == 0)
 
     def _stopping(self) -> list[keras.callbacks.EarlyStopping]:
         settings = self.recipe.early_stopping
