@@ -102,9 +102,10 @@ def main(arguments: list[str]) -> None:
     splits = data.load(recipe.data)
     if splits.name != "cifar10":
         raise BadInput("is no CIFAR-10", splits.name, "make ingest-cifar10 FROM=…")
-    theirs = controls(program, python, splits, runs)
-    ours = [train(replace(recipe, seed=seed), splits, console) for seed in range(1, seeds + 1)]
-    console.print(table(theirs, ours))
+    theirs, ours = controls(program, python, splits, runs), []
+    for seed in range(1, seeds + 1):
+        ours.append(train(replace(recipe, seed=seed), splits, console))
+        console.print(table(theirs, ours))
     rate = np.median([run.operations / (run.seconds - run.compiling) for run in ours])
     share = rate / product_rate("bfloat16", 10.0)
     console.print(f"cifar-94: {rate / 1e12:,.2f} TFLOP/s, {share:.0%} of the rate of bfloat16 products")

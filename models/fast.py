@@ -70,13 +70,12 @@ class FastNetwork(Model):
         """Convolutions, each normalized; the first one is pooled, so that what follows has a quarter of the work."""
         import keras
 
-        from models.layers import BatchShift, HalvingMaxPooling, PartialIdentity
+        from models.layers import BatchShift, HalvingMaxPooling, PartialIdentity, SmallMapConv2D
 
         begin = PartialIdentity() if self.identity else "glorot_uniform"
-        given = {"padding": "same", "use_bias": False, "kernel_initializer": begin}
         shortcut = None
         for number in range(1, self.depth + 1):
-            x = keras.layers.Conv2D(filters, 3, **given, name=f"{name}_conv_{number}")(x)
+            x = SmallMapConv2D(filters, kernel_initializer=begin, name=f"{name}_conv_{number}")(x)
             if number == 1:
                 x = HalvingMaxPooling(name=f"{name}_pool")(x)
             x = BatchShift(self.momentum, name=f"{name}_norm_{number}")(x)
