@@ -2,7 +2,7 @@
 
 usage: python -m benchmarks.ablation [SEEDS] [NAME ...]
 
-Two epochs on small images, one on middle ones, one at full size; accuracy on 10,000 validation images of CIFAR-10, of
+One epoch on small images, two on middle ones, one at full size; accuracy on 10,000 validation images of CIFAR-10, of
 single views and averaged ones, over SEEDS (2) seeds; the test set is not touched. NAME: only these rows. Three minutes
 a row and seed on 2 cores.
 """

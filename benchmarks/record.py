@@ -54,6 +54,7 @@ def controls(program: Path, python: str, splits: Splits, runs: int) -> list[Figu
         done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise command.RunFailed(f"the record program ended with status {done.returncode}: its error is above")
+    print(done.stdout, end="", flush=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     return [
         Figures(run["seconds"], 0.0, run["accuracy"], run["tta_accuracy"], run["epochs"] * len(splits.train))
@@ -105,7 +106,8 @@ def main(arguments: list[str]) -> None:
     theirs, ours = controls(program, python, splits, runs), []
     for seed in range(1, seeds + 1):
         ours.append(train(replace(recipe, seed=seed), splits, console))
-        console.print(table(theirs, ours))
+        console.print(f"seed {seed}: {ours[-1]}", soft_wrap=True)
+    console.print(table(theirs, ours))
     rate = np.median([run.operations / (run.seconds - run.compiling) for run in ours])
     share = rate / product_rate("bfloat16", 10.0)
     console.print(f"cifar-94: {rate / 1e12:,.2f} TFLOP/s, {share:.0%} of the rate of bfloat16 products")

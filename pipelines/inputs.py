@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from pipelines.tasks import Batch, Task
 
-PREFETCHED = 4
-"""Batches that wait ready, at least, and two for each thread that makes them; more only cost memory."""
+THREADS = 8
+"""That make batches, at most; two at least, else half of the processors."""
+
+PREFETCHED = 2
+"""Batches that wait ready, for each thread; more only cost memory."""
 
 WINDOW = 16
 """Batches' worth of shuffled examples that are sorted by length together, where lengths differ."""
@@ -94,6 +97,6 @@ def _ahead(batch: Callable[[int], object], start: int, stop: int) -> grain.IterD
     with without_jax():
         import grain
 
-    threads = max(2, (os.cpu_count() or 2) // 2)
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(PREFETCHED, 2 * threads))
+    threads = min(max(2, (os.cpu_count() or 2) // 2), THREADS)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=PREFETCHED * threads)
     return grain.MapDataset.range(start, stop).map(batch).to_iter_dataset(options)

@@ -22,7 +22,7 @@ def warped(
     """
     from scipy import ndimage
 
-    count, height, width, channels = images.shape
+    count, height, width = images.shape[:3]
     angle = np.deg2rad(generator.uniform(-rotation, rotation, (count, 1, 1))).astype(np.float32)
     factor = 1 + generator.uniform(-zoom, zoom, (count, 1, 1)).astype(np.float32)
     row, column = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)

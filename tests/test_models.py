@@ -182,6 +182,36 @@ def test_batch_shift_learns_like_keras_batch_normalization():
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.parametrize("side", [2, 3])
+def test_convolutions_of_small_maps_compute_and_learn_like_keras(side):
+    from models.layers import SmallMapConv2D
+
+    def trained(layer):
+        network = keras.Sequential([keras.Input((None, None, 3)), layer, keras.layers.GlobalAveragePooling2D()])
+        layer.set_weights([filters])
+        network.compile(keras.optimizers.SGD(0.1), "mse")
+        before = network.predict(images, verbose=0)
+        network.fit(images, wanted, epochs=3, shuffle=False, verbose=0)
+        return [before, *network.get_weights()]
+
+    generator = np.random.default_rng(0)
+    filters, images, wanted = (generator.normal(size=size) for size in ((3, 3, 3, 4), (32, side, side, 3), (32, 4)))
+    ours = trained(SmallMapConv2D(4))
+    theirs = trained(keras.layers.Conv2D(4, 3, padding="same", use_bias=False))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_halving_takes_the_largest_of_four_pixels_on_every_backend(monkeypatch):
+    from models.layers import HalvingMaxPooling
+
+    images = np.random.default_rng(0).normal(size=(3, 7, 5, 4)).astype(np.float32)
+    expected = images[:, :6, :4].reshape(3, 3, 2, 2, 2, 4).max(axis=(2, 4))
+    np.testing.assert_array_equal(HalvingMaxPooling()(images), expected)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    np.testing.assert_array_equal(HalvingMaxPooling()(images), expected)
+
+
 def test_partly_identical_filters_hand_their_inputs_on():
     from models.layers import PartialIdentity
 
