@@ -220,7 +220,7 @@ def mnist_fast() -> Recipe:
         augmentation=Augmentation(translation=2, rotation=15, zoom=0.12, elastic=10),
         optimizer=Optimizer("filter_muon", 0.1, MUON | {"vector_ratio": 7.0}),
         schedule=Schedule("linear"),
-        stages=(Stage(12, image_size=20), Stage(12)),
+        stages=(Stage(10, image_size=20), Stage(8)),
         batch_size=500,
         label_smoothing=0.1,
     )
