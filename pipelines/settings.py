@@ -85,6 +85,10 @@ class Stage:
     """Side in pixels that augmented images are reduced to (progressive resizing: Howard 2018; Tan, Le, arXiv
     2104.00298, section 4); 0: full size. Needs a network that takes any size."""
 
+    def learns_as(self, other: Stage) -> bool:
+        """Whether the same layers learn as in another stage."""
+        return (self.trainable, self.blocks) == (other.trainable, other.blocks)
+
 
 @dataclass(frozen=True)
 class Recipe:

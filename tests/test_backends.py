@@ -46,7 +46,7 @@ TOGETHER = """
 import numpy as np
 from pytest import approx
 from dataclasses import replace
-from pipelines.fitting import devices, trainer as module
+from pipelines.fitting import devices
 from pipelines.settings import Schedule, Stage
 from tests.test_trainer import NORMALIZED, trainer
 
@@ -65,7 +65,7 @@ class Kept:
 
 
 def trained(most, state=None):
-    module.TOGETHER = most
+    devices.TOGETHER = most
     devices.gpus = lambda: ["a GPU"]
     made, kept, lines = trainer(RECIPE), Kept(), []
     fitted = made.fit(lambda metrics, epoch, at: lines.append(metrics), kept, state)

@@ -10,6 +10,9 @@ import keras
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 """Instruction sets by which a CPU multiplies bfloat16 faster than float32."""
 
+TOGETHER = 16
+"""Steps that an accelerator is given at once, at most."""
+
 
 def gpus() -> list[str]:
     """The names of the accelerators that the Keras backend sees."""
@@ -78,6 +81,19 @@ def suit_small_operations() -> None:
         with suppress(RuntimeError):  # it has computed
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(os.cpu_count() or 1)
+
+
+def steps_together(ends: int) -> int:
+    """How many steps are handed to the device before their results are waited for, a part of so many.
+
+    On JAX an accelerator would else stand idle while Python prepares the next step.
+
+    Args:
+        ends: steps after which the training may have to end or to show where it is, each time.
+    """
+    if keras.backend.backend() != "jax" or not gpus():
+        return 1
+    return max(count for count in range(1, TOGETHER + 1) if ends % count == 0)
 
 
 def policy(precision: str) -> str:

@@ -24,7 +24,7 @@ from pipelines.fitting.optimizers import build_optimizer
 from pipelines.fitting.progress import Progress
 from pipelines.fitting.schedules import WarmedPlateau, scheduled
 from pipelines.fitting.state import restore_weights
-from pipelines.settings import Recipe, Stage
+from pipelines.settings import Recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 SAMPLE = 5_000
 """Training images from which a layer that adapts to the data is set."""
-
-TOGETHER = 16
-"""Steps that an accelerator is given at once, at most."""
 
 STATISTICS_BATCHES = 20
 """Training batches from which batch normalization is estimated anew for averaged weights."""
@@ -250,7 +247,7 @@ class Trainer:
         model = self.fitted.model
         set_trainable(self.model, stage, self._learning)
         born = number  # the stage that this stage's optimizer began with
-        while born and _same_layers(recipe.stages[born - 1], stage):
+        while born and stage.learns_as(recipe.stages[born - 1]):
             born -= 1
         start = self._first_epoch(born) * self.batches.steps
         rate = scheduled(recipe.schedule, recipe.optimizer, self.total, stage.learning_rate, start)
@@ -260,20 +257,10 @@ class Trainer:
         else:
             optimizer = model.optimizer
             optimizer.learning_rate = rate
-        together = self._steps_together()
-        model.compile(optimizer, self.task.loss(), metrics=self.task.metrics(), steps_per_execution=together)
-
-    def _steps_together(self) -> int:
-        """Steps that are handed to the device before their results are waited for.
-
-        On JAX an accelerator would else stand idle while Python prepares the next step. They end where an epoch does,
-        the run, and the epoch's part that a continued training has had.
-        """
-        watched = self.recipe.schedule.name == "plateau"  # which sets the rate of each step from outside
-        if keras.backend.backend() != "jax" or watched or not devices.gpus():
-            return 1
-        common = math.gcd(self.batches.steps, self.limit, self.position.in_epoch)
-        return max(count for count in range(1, TOGETHER + 1) if common % count == 0)
+        watched = recipe.schedule.name == "plateau"  # which sets the rate of each step from outside
+        ends = 1 if watched else math.gcd(self.batches.steps, self.limit, self.position.in_epoch)
+        steps = devices.steps_together(ends)
+        model.compile(optimizer, self.task.loss(), metrics=self.task.metrics(), steps_per_execution=steps)
 
     def _stopping(self) -> list[keras.callbacks.EarlyStopping]:
         settings = self.recipe.early_stopping
@@ -308,8 +295,3 @@ class Trainer:
         first = (self.recipe.epochs - 1) * self.batches.steps
         count = min(STATISTICS_BATCHES, self.batches.steps)
         return (self.fitted.batches(first + number)[0] for number in range(count))
-
-
-def _same_layers(one: Stage, other: Stage) -> bool:
-    """Whether the same layers learn in two stages."""
-    return (one.trainable, one.blocks) == (other.trainable, other.blocks)
