@@ -22,7 +22,7 @@ def warped(
     """
     from scipy import ndimage
 
-    count, height, width = images.shape[:3]
+    count, height, width, channels = images.shape
     angle = np.deg2rad(generator.uniform(-rotation, rotation, (count, 1, 1))).astype(np.float32)
     factor = 1 + generator.uniform(-zoom, zoom, (count, 1, 1)).astype(np.float32)
     row, column = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
@@ -34,29 +34,11 @@ def warped(
         noise = generator.uniform(-elastic, elastic, (2, count, height, width)).astype(np.float32)
         moved = ndimage.gaussian_filter(noise, (0, 0, SMOOTHNESS, SMOOTHNESS), mode="constant")
         rows, columns = rows + moved[0], columns + moved[1]
-    return np.rint(_bilinear(images, rows, columns)).astype(np.uint8)
-
-
-def _bilinear(images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Values at places between pixels, float32 (N, H, W, C); beyond the border is black.
-
-    SciPy's map_coordinates gives the same at a fifth of the speed, less than training takes.
-    """
-    count, height, width, channels = images.shape
-    padded = np.pad(images, ((0, 0), (1, 2), (1, 2), (0, 0))).astype(np.float32)
-    line = width + 3
-    pixels = padded.reshape(-1, channels)
-    rows, columns = np.clip(rows, -1, height) + 1, np.clip(columns, -1, width) + 1
-    above, before = rows.astype(np.int32), columns.astype(np.int32)
-    down, right = (rows - above)[..., None], (columns - before)[..., None]
-    first = above * line + before
-    first += np.arange(count, dtype=np.int32)[:, None, None] * (line * (height + 3))
-    upper, lower = (_between(pixels[first + more], pixels[first + more + 1], right) for more in (0, line))
-    return _between(upper, lower, down)
-
-
-def _between(one: np.ndarray, other: np.ndarray, part: np.ndarray) -> np.ndarray:
-    other -= one
-    other *= part
-    other += one
-    return other
+    number = np.broadcast_to(np.arange(count, dtype=np.float32)[:, None, None], rows.shape)
+    places = np.stack([number, rows, columns])
+    # One image after the other on the first axis; at whole numbers of it nothing of a neighbour comes in.
+    planes = [
+        ndimage.map_coordinates(images[..., channel], places, output=np.float32, order=1, mode="grid-constant")
+        for channel in range(channels)
+    ]
+    return np.rint(np.stack(planes, axis=-1)).astype(np.uint8)

@@ -143,24 +143,6 @@ def test_zoom_moves_away_from_the_middle_or_towards_it():
     assert 12 < distance.max() <= 13.1
 
 
-def test_values_between_pixels_are_those_of_scipy_and_black_outside():
-    from scipy import ndimage
-
-    from pipelines.warping import _bilinear
-
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (5, 12, 9, 3), dtype=np.uint8)
-    rows, columns = (generator.uniform(-3, side + 2, (5, 12, 9)).astype(np.float32) for side in (12, 9))
-    rows[0, 0, :3] = -1, 0, 11
-    expected = [
-        ndimage.map_coordinates(images[n, ..., c], [rows[n], columns[n]], np.float32, order=1, mode="grid-constant")
-        for n in range(5)
-        for c in range(3)
-    ]
-    found = _bilinear(images, rows, columns).transpose(0, 3, 1, 2).reshape(15, 12, 9)
-    np.testing.assert_allclose(found, expected, atol=1e-3)
-
-
 def test_elastic_distortion_moves_neighbours_alike():
     images = np.zeros((64, 33, 33, 1), np.uint8)
     images[:, 16] = 255  # a line

@@ -19,6 +19,7 @@ from pipelines.space import Choice, Float, Int, Space
 
 SGD = {"momentum": 0.9, "nesterov": True}
 
+# What suited a network whose filters begin as the identity.
 MUON = {"matrix_ratio": 7.0, "vector_ratio": 50.0, "newton_schulz_steps": 3}
 
 
@@ -88,12 +89,15 @@ def cifar() -> Recipe:
 
 @recipe
 def cifar_94() -> Recipe:
-    """The default's network trained to 94 %, on all 50,000 images; --data.validation 5000 spares some."""
+    """The default's network, wider, longer, on all 50,000 images: 93.9 % averaged over views (--tta) in 14 minutes.
+
+    One seed, on a machine at half of the speed of the README's table. --data.validation 5000 spares some images.
+    """
     return Recipe(
         DataConfig("cifar10", validation=0),
         FastNetwork(filters=(64, 256, 384), identity=True, whitening_bias=False),
         augmentation=Augmentation(flip="alternate", crop=2),
-        optimizer=Optimizer("filter_muon", 0.2, {"matrix_ratio": 7.0, "vector_ratio": 50.0, "newton_schulz_steps": 3}),
+        optimizer=Optimizer("filter_muon", 0.2, MUON),
         schedule=Schedule("linear"),
         stages=(Stage(3, image_size=20), Stage(4, image_size=26), Stage(3)),
         batch_size=1000,
