@@ -217,7 +217,7 @@ def mnist_lenet() -> Recipe:
 
 @recipe
 def mnist_fast() -> Recipe:
-    """The fast network on MNIST, turned, scaled, distorted; trained on all 60,000 images. SEEDS=5 makes an ensemble."""
+    """The fast network on all 60,000 images of MNIST, turned, scaled, distorted: 99.71 %, an ensemble of 5 99.76 %."""
     return Recipe(
         DataConfig("mnist", validation=0),
         FastNetwork(filters=(48, 96, 192), identity=True, whitening_bias=False),
