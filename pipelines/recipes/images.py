@@ -107,7 +107,11 @@ def cifar_94() -> Recipe:
 
 @recipe
 def cifar100_fast() -> Recipe:
-    """A wider and deeper network of the same family on CIFAR-100, for an hour on 2 cores."""
+    """A wider and deeper network of the same family on CIFAR-100, for an hour on 2 cores.
+
+    48 minutes by its steps, measured on images of CIFAR-10 and a machine at half of the speed of the README's table. It
+    has not been trained as a whole on the real data.
+    """
     return Recipe(
         DataConfig("cifar100"),
         FastNetwork(filters=(96, 256, 512), depth=3, identity=True, whitening_bias=False),
