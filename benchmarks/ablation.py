@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 WHOLE = "all as in the recipe"
 
 SGD_RATE = 0.05
-"""Of gradient descent with Nesterov momentum in place of Muon: the best of 0.02, 0.05, 0.1 in the same four epochs."""
+"""Of gradient descent with Nesterov momentum in place of Muon: the best of 0.02, 0.05, 0.1 in an earlier form's four
+epochs."""
 
 DECAY = 0.13
 """Times the rate, of each step: as much as in the record program. Filters are kept at their norm all the same."""

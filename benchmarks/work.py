@@ -88,7 +88,7 @@ def timed_steps() -> Iterator[list[list[tuple[int, float]]]]:
     shown = Progress.advance
 
     def advance(bar: Progress, done: int, in_epoch: int, seconds: float, logs: dict) -> None:
-        if not times or in_epoch < times[-1][-1][0]:
+        if not times or in_epoch <= times[-1][-1][0]:
             times.append([])
         times[-1].append((in_epoch, seconds))
         shown(bar, done, in_epoch, seconds, logs)

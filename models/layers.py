@@ -159,8 +159,8 @@ class SmallMapConv2D(keras.layers.Conv2D):
             return super().call(inputs)
         ops, kernel = keras.ops, self.kernel
         # A pixel in row r, seen from the output in row s, lies under the filter's row 1 + r - s.
-        rows = [kernel[1 - row : 3 - row, 1 - column : 3 - column] for row in (0, 1) for column in (0, 1)]
-        product = ops.reshape(ops.stack(rows, axis=3), (4 * inputs.shape[-1], 4 * self.filters))
+        parts = [kernel[1 - row : 3 - row, 1 - column : 3 - column] for row in (0, 1) for column in (0, 1)]
+        product = ops.reshape(ops.stack(parts, axis=3), (4 * inputs.shape[-1], 4 * self.filters))
         outputs = ops.matmul(ops.reshape(inputs, (-1, 4 * inputs.shape[-1])), product)
         return ops.reshape(outputs, (-1, 2, 2, self.filters))
 

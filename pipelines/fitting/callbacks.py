@@ -125,13 +125,11 @@ class Epochs(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Start the clock; an epoch that is continued has some steps and seconds already."""
         self.start = time.perf_counter() - self.position.elapsed
-        self.seen = 0
         self.progress.begin(epoch + 1)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Count the steps since the last call, show them, and stop if the loss is no number."""
-        position = self.position
-        steps, self.seen = batch + 1 - self.seen, batch + 1
+        position, steps = self.position, self.model.steps_per_execution
         position.step += steps
         position.in_epoch += steps
         position.elapsed = time.perf_counter() - self.start
