@@ -26,10 +26,6 @@ SGD_RATE = 0.05
 """Of gradient descent with Nesterov momentum in place of Muon: the best of 0.02, 0.05, 0.1 in an earlier form's four
 epochs."""
 
-DECAY = 0.13
-"""Times the rate, of each step: as much as in the record program. Filters are kept at their norm all the same."""
-
-
 def changes(whole: Recipe) -> dict[str, Recipe]:
     """Recipes by what is changed in them."""
     from pipelines.settings import Optimizer, Stage
@@ -55,13 +51,14 @@ def changes(whole: Recipe) -> dict[str, Recipe]:
             whole, batch_size=whole.batch_size // 4, optimizer=replace(whole.optimizer, learning_rate=rate / 2)
         ),
         "biases learn as fast as filters": replace(whole, optimizer=replace(whole.optimizer, arguments=slow)),
-        "the head's weights decay": replace(whole, optimizer=replace(whole.optimizer, weight_decay=DECAY)),
+        "the head's weights do not decay": replace(whole, optimizer=replace(whole.optimizer, weight_decay=0.0)),
         "gradient descent, not Muon": replace(whole, optimizer=Optimizer("sgd", SGD_RATE, plain)),
         "the rate stays": replace(whole, schedule=replace(whole.schedule, name="constant")),
         "the rate falls as a cosine": replace(whole, schedule=replace(whole.schedule, name="cosine")),
         "all images at full size": replace(whole, stages=(Stage(whole.epochs),)),
-        "sigmoid-weighted units (SiLU), not rectifiers": model(activation="silu"),
-        "Gaussian error units (GELU), not rectifiers": model(activation="gelu"),
+        "rectifiers": model(activation="relu"),
+        "sigmoid-weighted units (SiLU) of maps of deviation 1": model(deviation=1.0),
+        "Gaussian error units (GELU) of maps of deviation 1": model(activation="gelu", deviation=1.0),
     }
 
 

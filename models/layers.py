@@ -193,10 +193,12 @@ class BatchShift(keras.layers.Layer):
     Keras' layer casts to float32 and back: half of the memory traffic under bfloat16.
     """
 
-    def __init__(self, momentum: float = 0.6, epsilon: float = 1e-5, **arguments: object) -> None:
-        """``momentum`` is the part of the old statistics that each step keeps."""
+    def __init__(
+        self, momentum: float = 0.6, deviation: float = 1.0, epsilon: float = 1e-5, **arguments: object
+    ) -> None:
+        """``momentum`` is the part of the old statistics that each step keeps, ``deviation`` the outputs'."""
         super().__init__(**arguments)
-        self.momentum, self.epsilon = momentum, epsilon
+        self.momentum, self.deviation, self.epsilon = momentum, deviation, epsilon
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the bias and the statistics."""
@@ -218,7 +220,7 @@ class BatchShift(keras.layers.Layer):
     def _by_batch(self, inputs: keras.KerasTensor) -> tuple[object, object, object]:
         """Normalized inputs, and the mean and variance of each channel, float32."""
         if keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4:
-            return _fused(inputs, self.beta, self.epsilon)
+            return _fused(inputs, self.beta, self.deviation, self.epsilon)
         x = keras.ops.cast(inputs, "float32")
         axes = tuple(range(len(inputs.shape) - 1))
         mean = keras.ops.mean(x, axis=axes)
@@ -227,26 +229,26 @@ class BatchShift(keras.layers.Layer):
         return self._shifted(inputs, mean, variance), mean, variance
 
     def _shifted(self, inputs: keras.KerasTensor, mean: object, variance: object) -> keras.KerasTensor:
-        scale = keras.ops.rsqrt(variance + self.epsilon)
+        scale = self.deviation * keras.ops.rsqrt(variance + self.epsilon)
         shift = keras.ops.cast(self.beta, "float32") - mean * scale
         return inputs * keras.ops.cast(scale, inputs.dtype) + keras.ops.cast(shift, inputs.dtype)
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+        return {**super().get_config(), "momentum": self.momentum, "deviation": self.deviation, "epsilon": self.epsilon}
 
 
-def _fused(inputs: object, beta: object, epsilon: float) -> tuple[object, object, object]:
+def _fused(inputs: object, beta: object, deviation: float, epsilon: float) -> tuple[object, object, object]:
     """Batch normalization of images by TensorFlow's own operation, a fifth of the time of its parts on a CPU.
 
     Keras has no way to it. Returns the outputs, and the mean and variance of each channel, float32.
     """
     import tensorflow as tf
 
-    ones, none = tf.ones(inputs.shape[-1:]), tf.zeros([0])
+    scale, none = tf.fill(inputs.shape[-1:], deviation), tf.zeros([0])
     offset = tf.cast(beta, "float32")
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs, scale=ones, offset=offset, mean=none, variance=none, epsilon=epsilon
+        x=inputs, scale=scale, offset=offset, mean=none, variance=none, epsilon=epsilon
     )
     count = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
     return outputs, mean, variance * (count - 1) / count  # its variance is that of the population

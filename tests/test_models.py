@@ -157,7 +157,7 @@ def test_batch_shift_equals_keras_batch_normalization_without_scale(shape):
     from models.layers import BatchShift
 
     x = np.random.default_rng(0).normal(3, 2, shape).astype(np.float32)
-    ours, theirs = BatchShift(0.9, 1e-3), keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3, scale=False)
+    ours, theirs = BatchShift(0.9, epsilon=1e-3), keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3, scale=False)
     for training in (True, True, False):
         np.testing.assert_allclose(ours(x, training=training), theirs(x, training=training), atol=1e-4)
     for one, other in zip(ours.non_trainable_weights, theirs.non_trainable_weights, strict=True):
@@ -176,7 +176,7 @@ def test_batch_shift_learns_like_keras_batch_normalization():
 
     generator = np.random.default_rng(0)
     filters, images, wanted = (generator.normal(size=size) for size in ((3, 3, 3, 4), (32, 5, 5, 3), (32, 36)))
-    ours = trained(BatchShift(0.9, 1e-3))
+    ours = trained(BatchShift(0.9, epsilon=1e-3))
     theirs = trained(keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3, scale=False))
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)

@@ -80,14 +80,24 @@ class FilterMuon(keras.optimizers.Optimizer):
         self.assign(variable, filters - rate * keras.ops.reshape(update, variable.shape))
 
     def orthonormal(self, matrix: object) -> object:
-        """About the nearest matrix, in float32, whose singular values are 1."""
+        """About the nearest matrix, in float32, whose singular values are 1.
+
+        Each step of the iteration multiplies by a polynomial of the matrix times its own transpose. These small square
+        factors are multiplied first, so that the matrix itself takes part in two products, not in two a step.
+        """
         first, third, fifth = COEFFICIENTS
         tall = matrix.shape[0] > matrix.shape[1]
         x = keras.ops.transpose(matrix) if tall else matrix
         x = x / (keras.ops.sqrt(keras.ops.sum(keras.ops.square(x))) + 1e-7)
-        for _ in range(self.newton_schulz_steps):
-            gram = keras.ops.matmul(x, keras.ops.transpose(x))
-            x = first * x + keras.ops.matmul(third * gram + fifth * keras.ops.matmul(gram, gram), x)
+        gram = keras.ops.matmul(x, keras.ops.transpose(x))
+        identity = keras.ops.eye(x.shape[0], dtype=x.dtype)
+        whole = identity
+        for step in range(self.newton_schulz_steps):
+            if step:
+                gram = keras.ops.matmul(keras.ops.matmul(factor, gram), factor)
+            factor = first * identity + third * gram + fifth * keras.ops.matmul(gram, gram)
+            whole = keras.ops.matmul(factor, whole) if step else factor
+        x = keras.ops.matmul(whole, x)
         return keras.ops.transpose(x) if tall else x
 
     def get_config(self) -> dict:

@@ -95,11 +95,11 @@ def cifar_94() -> Recipe:
     """
     return Recipe(
         DataConfig("cifar10", validation=0),
-        FastNetwork(filters=(64, 256, 384), identity=True, whitening_bias=False),
+        FastNetwork(filters=(64, 192, 384), identity=True, whitening_bias=False, activation="silu", deviation=1.7),
         augmentation=Augmentation(flip="alternate", crop=2),
-        optimizer=Optimizer("filter_muon", 0.2, MUON),
+        optimizer=Optimizer("filter_muon", 0.2, MUON, weight_decay=0.13),
         schedule=Schedule("linear"),
-        stages=(Stage(3, image_size=20), Stage(4, image_size=26), Stage(3)),
+        stages=(Stage(2, image_size=20), Stage(4, image_size=26), Stage(4)),
         batch_size=1000,
         label_smoothing=0.2,
     )
