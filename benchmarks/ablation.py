@@ -26,6 +26,7 @@ SGD_RATE = 0.05
 """Of gradient descent with Nesterov momentum in place of Muon: the best of 0.02, 0.05, 0.1 in an earlier form's four
 epochs."""
 
+
 def changes(whole: Recipe) -> dict[str, Recipe]:
     """Recipes by what is changed in them."""
     from pipelines.settings import Optimizer, Stage

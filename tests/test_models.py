@@ -157,9 +157,12 @@ def test_batch_shift_equals_keras_batch_normalization_without_scale(shape):
     from models.layers import BatchShift
 
     x = np.random.default_rng(0).normal(3, 2, shape).astype(np.float32)
-    ours, theirs = BatchShift(0.9, epsilon=1e-3), keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3, scale=False)
+    ours, wider = BatchShift(0.9, epsilon=1e-3), BatchShift(0.9, deviation=1.7, epsilon=1e-3)
+    theirs = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3, scale=False)
     for training in (True, True, False):
-        np.testing.assert_allclose(ours(x, training=training), theirs(x, training=training), atol=1e-4)
+        expected = theirs(x, training=training)
+        np.testing.assert_allclose(ours(x, training=training), expected, atol=1e-4)
+        np.testing.assert_allclose(wider(x, training=training), 1.7 * expected, atol=1e-4)
     for one, other in zip(ours.non_trainable_weights, theirs.non_trainable_weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 

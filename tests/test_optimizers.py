@@ -81,6 +81,22 @@ def test_muon_makes_updates_orthonormal():
         assert values.max() < 1.3
 
 
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_muon_iterates_as_newton_schulz_does(steps):
+    expected = np.random.default_rng(0).normal(size=(9, 40))
+    matrix = expected.astype(np.float32)
+    expected /= np.linalg.norm(expected)
+    for _ in range(steps):
+        gram = expected @ expected.T
+        expected = 3.4445 * expected - 4.7750 * gram @ expected + 2.0315 * gram @ gram @ expected
+    np.testing.assert_allclose(FilterMuon(newton_schulz_steps=steps).orthonormal(matrix), expected, atol=1e-5)
+
+
+def test_muon_refuses_no_steps():
+    with pytest.raises(BadInput, match="newton_schulz_steps"):
+        build_optimizer(Optimizer("filter_muon", 0.1, {"newton_schulz_steps": 0}), 0.1, {})
+
+
 def test_muon_moves_filters_by_its_rate_and_keeps_their_norm():
     model = network()
     optimizer = FilterMuon(0.1)

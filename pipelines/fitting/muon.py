@@ -38,11 +38,16 @@ class FilterMuon(keras.optimizers.Optimizer):
             sgd_momentum: of all other variables.
             matrix_ratio: learning rate of matrices as a multiple of that of the filters.
             vector_ratio: the same of biases and other vectors.
-            newton_schulz_steps: steps that make an update orthonormal.
+            newton_schulz_steps: steps that make an update orthonormal, 1 or more.
             normalize_filters: keep their norm; right where a normalization follows, which makes it meaningless.
             name: of the optimizer.
             **arguments: those of every Keras optimizer.
+
+        Raises:
+            ValueError: no steps.
         """
+        if newton_schulz_steps < 1:
+            raise ValueError(f"newton_schulz_steps is {newton_schulz_steps}, and must be 1 or more")
         super().__init__(learning_rate=learning_rate, name=name, **arguments)
         self.momentum, self.sgd_momentum = momentum, sgd_momentum
         self.matrix_ratio, self.vector_ratio = matrix_ratio, vector_ratio
@@ -83,20 +88,17 @@ class FilterMuon(keras.optimizers.Optimizer):
         """About the nearest matrix, in float32, whose singular values are 1.
 
         Each step of the iteration multiplies by a polynomial of the matrix times its own transpose. These small square
-        factors are multiplied first, so that the matrix itself takes part in two products, not in two a step.
+        factors are multiplied first, so that the matrix itself takes part in two products in all, not in two a step.
         """
-        first, third, fifth = COEFFICIENTS
         tall = matrix.shape[0] > matrix.shape[1]
         x = keras.ops.transpose(matrix) if tall else matrix
         x = x / (keras.ops.sqrt(keras.ops.sum(keras.ops.square(x))) + 1e-7)
         gram = keras.ops.matmul(x, keras.ops.transpose(x))
-        identity = keras.ops.eye(x.shape[0], dtype=x.dtype)
-        whole = identity
-        for step in range(self.newton_schulz_steps):
-            if step:
-                gram = keras.ops.matmul(keras.ops.matmul(factor, gram), factor)
-            factor = first * identity + third * gram + fifth * keras.ops.matmul(gram, gram)
-            whole = keras.ops.matmul(factor, whole) if step else factor
+        factor = whole = _newton_schulz_factor(gram)
+        for _ in range(self.newton_schulz_steps - 1):
+            gram = keras.ops.matmul(keras.ops.matmul(factor, gram), factor)
+            factor = _newton_schulz_factor(gram)
+            whole = keras.ops.matmul(factor, whole)
         x = keras.ops.matmul(whole, x)
         return keras.ops.transpose(x) if tall else x
 
@@ -105,3 +107,10 @@ class FilterMuon(keras.optimizers.Optimizer):
         names = ("momentum", "sgd_momentum", "matrix_ratio", "vector_ratio")
         names += ("newton_schulz_steps", "normalize_filters")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _newton_schulz_factor(gram: object) -> object:
+    """What a step multiplies x from the left by, for ``gram`` = x times its transpose."""
+    first, third, fifth = COEFFICIENTS
+    identity = keras.ops.eye(gram.shape[0], dtype=gram.dtype)
+    return first * identity + third * gram + fifth * keras.ops.matmul(gram, gram)
