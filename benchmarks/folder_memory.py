@@ -41,24 +41,24 @@ class Options:
     """Side in pixels that images are brought to."""
 
 
-def draw(folder: Path, numbers: range) -> None:
+def draw(folder: Path, classes: int, numbers: range) -> None:
     """Files of noise, the same for the same number."""
     import numpy as np
     from PIL import Image
 
     for number in numbers:
         noise = np.random.default_rng(number).integers(0, 256, (10, 12, 3), dtype=np.uint8)
-        path = folder / str(number % 10) / f"{number:06}.jpg"
+        path = folder / str(number % classes) / f"{number:06}.jpg"
         Image.fromarray(noise).resize((96, 80)).save(path, quality=85)
 
 
-def fill(folder: Path, count: int) -> None:
-    """Draw so many files in ten classes."""
-    for name in range(10):
+def fill(folder: Path, count: int, classes: int = 10) -> None:
+    """Draw so many files in so many classes."""
+    for name in range(classes):
         (folder / str(name)).mkdir(parents=True)
     parts = [range(start, count, 50) for start in range(50)]
     with ProcessPoolExecutor() as pool:
-        list(pool.map(partial(draw, folder), parts))
+        list(pool.map(partial(draw, folder, classes), parts))
 
 
 def watched(line: list[str], environment: dict[str, str]) -> tuple[float, float, float]:

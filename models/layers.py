@@ -219,8 +219,15 @@ class BatchShift(keras.layers.Layer):
 
     def _by_batch(self, inputs: keras.KerasTensor) -> tuple[object, object, object]:
         """Normalized inputs, and the mean and variance of each channel, float32."""
-        if keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4:
-            return _fused(inputs, self.beta, self.deviation, self.epsilon)
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            if tf.distribute.get_strategy().num_replicas_in_sync > 1:  # the batch is more than these inputs
+                axes = tuple(range(len(inputs.shape) - 1))
+                mean, variance = keras.ops.moments(keras.ops.cast(inputs, "float32"), axes, synchronized=True)
+                return self._shifted(inputs, mean, variance), mean, variance
+            if len(inputs.shape) == 4:
+                return _fused(inputs, self.beta, self.deviation, self.epsilon)
         x = keras.ops.cast(inputs, "float32")
         axes = tuple(range(len(inputs.shape) - 1))
         mean = keras.ops.mean(x, axis=axes)

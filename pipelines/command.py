@@ -184,11 +184,14 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def start_backend() -> None:
+def start_backend(together: bool = False) -> None:
     """Import Keras with its backend and let it look for devices, quietly unless TF_CPP_MIN_LOG_LEVEL is 0 or 1.
 
+    Args:
+        together: with the other hosts, where the environment names some.
+
     Raises:
-        BadInput: KERAS_BACKEND names none, or one that is not installed.
+        BadInput: KERAS_BACKEND names none, or one that is not installed; the hosts do not meet.
     """
     logging.getLogger("absl").setLevel(logging.ERROR)  # Grain regrets that it has no profiler of JAX
     if not CHATTY:  # a report asks several networks once each, of which TensorFlow warns at length
@@ -196,8 +199,10 @@ def start_backend() -> None:
     name = os.environ.get("KERAS_BACKEND", "tensorflow")
     try:
         with nullcontext() if CHATTY else muted(), _uncollected(), without_jax():
-            from pipelines.fitting import devices
+            from pipelines.fitting import devices, replicas
 
+            if together:
+                replicas.meet()
             devices.gpus()
     except ModuleNotFoundError as error:
         raise BadInput(f"needs {error.name}, which is not installed", f"KERAS_BACKEND={name}", "install it") from None

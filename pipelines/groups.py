@@ -28,6 +28,9 @@ def start(request: Request, count: int, console: Console) -> None:
     if count < 2:
         raise BadInput(f"{count} says nothing about a spread", "--seeds", "give 2 or more")
     command.start_backend()
+    from pipelines.fitting import replicas
+
+    replicas.refuse_hosts("several seeds")
     seeds = list(range(request.recipe.seed, request.recipe.seed + count))
     header = {"recipe": settings.to_dict(request.recipe), "tta": request.tta, "seeds": seeds, "trust": request.trust}
     listed = {"seed": ",".join(map(str, seeds))}

@@ -81,15 +81,20 @@ class TrainingBatches:
 
 
 def evaluation_batches(task: Task, split: Split, batch_size: int) -> tuple[grain.IterDataset, int]:
-    """All examples once, not augmented, in their order or by their lengths; and the number of batches."""
+    """All examples once, not augmented, in their order or by their lengths; and the number of batches.
+
+    A smaller batch is the first: Keras on JAX spreads all batches over several devices as it can the first.
+    """
     lengths = task.lengths(split)
     order = np.arange(len(split)) if lengths is None else np.argsort(lengths, kind="stable")
+    steps = -(-len(split) // batch_size)
+    first = len(split) - (steps - 1) * batch_size
 
     def batch(number: int) -> Batch:
-        rows = order[number * batch_size : (number + 1) * batch_size]
+        end = first + number * batch_size
+        rows = order[max(0, end - batch_size) : end]
         return task.evaluation(split.inputs[rows], split.labels[rows], rows)
 
-    steps = -(-len(split) // batch_size)
     return _ahead(batch, 0, steps), steps
 
 

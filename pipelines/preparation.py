@@ -23,7 +23,7 @@ def prepare(recipe: Recipe, threads: int) -> int:
     """Start the backend as the recipe wants it; returns the number of threads that were fixed, or 0."""
     import os
 
-    command.start_backend()
+    command.start_backend(together=True)
     from pipelines.fitting import devices
 
     if not recipe.deterministic:
@@ -121,10 +121,11 @@ def announce(trainer: Trainer, run: Run, console: Console) -> None:
     """What begins now, and the untrained network's loss beside that of knowing nothing."""
     splits, recipe = trainer.splits, trainer.recipe
     why = trainer.why_precision and f" ({trainer.why_precision})"
+    spread = trainer.replicas.describe() and f", on {trainer.replicas.describe()}"
     console.print(
         f"{run.name}: {splits.name} ({splits.manifest['source']}), {len(splits.train):,} training and "
         f"{len(splits.val):,} validation examples; {trainer.model.name}, {trainer.model.count_params():,} parameters; "
-        f"{recipe.epochs} epochs of {trainer.batches.steps} steps in {trainer.precision}{why}",
+        f"{recipe.epochs} epochs of {trainer.batches.steps} steps in {trainer.precision}{why}{spread}",
         soft_wrap=True,
     )
     chance, formula = trainer.task.chance()

@@ -41,6 +41,9 @@ def main(arguments: list[str]) -> None:
     from pipelines.tracking import environment, recorded, runs, store
 
     command.start_backend()
+    from pipelines.fitting import replicas
+
+    replicas.refuse_hosts("reproductions")
     console = reports.console()
     found = recorded.find(options.run)
     tags = found.tags()

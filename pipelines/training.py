@@ -71,8 +71,8 @@ class Request:
         return "transfer" if isinstance(self.recipe.model, Transferred) else "train"
 
 
-def carry_out(request: Request, console: Console) -> Outcome:
-    """Train, evaluate and record what a request asks for.
+def carry_out(request: Request, console: Console) -> Outcome | None:
+    """Train, evaluate and record what a request asks for; nothing is recorded where another host does.
 
     Raises:
         BadInput: it can't be done as asked.
@@ -84,10 +84,14 @@ def carry_out(request: Request, console: Console) -> Outcome:
     recipe = request.recipe
     recipe.check()
     threads = preparation.prepare(recipe, request.threads)
+    from pipelines.fitting import replicas
+
     store.connect()
     splits = preparation.load(recipe, request.data_sha256, console)
     trainer = make_trainer(request, splits, console)
     evaluation.check(trainer.task, request.tta)
+    if replicas.follows():
+        return _follow(trainer, None, console)
     tags = {"stage": request.stage, "recipe": request.name, **preparation.describe(trainer, threads), **request.tags}
     if request.group:
         tags["mlflow.parentRunId"] = request.group
@@ -147,7 +151,7 @@ def _inherited(trial: Trial | None, trainer: Trainer, run: Run) -> State | None:
     return state
 
 
-def resume(folder: Path, console: Console) -> Outcome:
+def resume(folder: Path, console: Console) -> Outcome | None:
     """Go on with an unfinished training.
 
     Args:
@@ -157,10 +161,11 @@ def resume(folder: Path, console: Console) -> Outcome:
     Raises:
         BadInput: data or code are not those it was started with, or it is running.
     """
+    from pipelines.fitting import replicas
     from pipelines.fitting.checkpoints import Checkpoints
     from pipelines.tracking import environment, journal, runs, store
 
-    command.start_backend()
+    command.start_backend(together=True)
     header = journal.read_header(folder)
     recipe = replace(settings.from_dict(header["recipe"]), precision=header["tags"]["precision"])
     trial = header.get("trial") and Trial(**header["trial"])
@@ -170,6 +175,8 @@ def resume(folder: Path, console: Console) -> Outcome:
     store.connect()
     splits = preparation.load(recipe, header["tags"]["data.sha256"], console)
     trainer = make_trainer(request, splits, console)
+    if replicas.follows():
+        return _follow(trainer, Checkpoints(folder / "checkpoints").latest(), console)
     with runs.resume(folder, console) as run, _guarded(run, request):
         preparation.record_inputs(run, recipe, splits)
         versions = (folder / "artifacts" / "environment.txt").read_text(encoding="utf-8")
@@ -179,6 +186,15 @@ def resume(folder: Path, console: Console) -> Outcome:
         where = f"after {state.position.step} of {trainer.limit} steps" if state else "from its start"
         console.print(f"{run.name}: goes on {where}", soft_wrap=True)
         return _complete(run, trainer, state, request, console)
+
+
+def _follow(trainer: Trainer, state: State | None, console: Console) -> None:
+    """Compute this host's part, step for step what the first host does."""
+    console.print("computes a part of each batch; the first host records", soft_wrap=True)
+    if state is None:
+        trainer.initial_loss()
+        trainer.task.snapshot(trainer.model)
+    trainer.fit(lambda metrics, epoch, at: None, None, state, lambda figures, epoch: None)
 
 
 def _complete(run: Run, trainer: Trainer, state: State | None, request: Request, console: Console) -> Outcome:

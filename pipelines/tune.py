@@ -54,6 +54,9 @@ def main(arguments: list[str]) -> None:
     recipe.check()
     _check(options, recipe)
     command.start_backend()
+    from pipelines.fitting import replicas
+
+    replicas.refuse_hosts("searches")
     space.check(ranges, recipe)
     from pipelines import reports
     from pipelines.tuning import search

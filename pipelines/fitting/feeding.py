@@ -9,8 +9,10 @@ import keras
 if TYPE_CHECKING:
     import grain
 
+    from pipelines.fitting.replicas import Replicas
 
-def feed(batches: grain.IterDataset, equal: bool, varying: bool) -> object:
+
+def feed(batches: grain.IterDataset, equal: bool, varying: bool, replicas: Replicas) -> object:
     """What ``fit`` takes for a stream of (inputs, targets) or (inputs, targets, weights).
 
     Keras feeds TensorFlow through ``tf.data``, whose tuning thread (TensorFlow 2.21) wakes up at intervals that grow
@@ -21,7 +23,10 @@ def feed(batches: grain.IterDataset, equal: bool, varying: bool) -> object:
         batches: the stream.
         equal: all batches have the same number of examples.
         varying: the inputs of one batch can be longer than those of another.
+        replicas: that share each batch.
     """
+    if replicas.processes > 1:
+        batches = batches.map(replicas.part)
     if keras.backend.backend() != "tensorflow":
         return batches
     import tensorflow as tf

@@ -14,7 +14,7 @@ import numpy as np
 from data.errors import BadInput
 from data.spec import Splits
 from pipelines import inputs, tasks
-from pipelines.fitting import devices, precision
+from pipelines.fitting import devices, precision, replicas
 from pipelines.fitting.callbacks import AveragedWeights, Epochs, Interruptible, Keeper, Snapshots
 from pipelines.fitting.checkpoints import Checkpoints, Position, State
 from pipelines.fitting.features import COST, Footing, footing, head
@@ -76,7 +76,8 @@ class Trainer:
         keras.utils.set_random_seed(recipe.seed)
         sizes = tuple(stage.image_size for stage in recipe.stages for _ in range(stage.epochs))
         self.batches = inputs.TrainingBatches(self.task, splits.train, batch_size, recipe.seed, sizes)
-        self.model = build(recipe.model, self.task.seen, devices.policy(self.precision))
+        self.replicas = replicas.gather(batch_size)
+        self.model = self.replicas.make(lambda: build(recipe.model, self.task.seen, devices.policy(self.precision)))
         if any(sizes) and self.model.input_shape[1] is not None:
             what = f"{self.model.name} takes images of one size only"
             raise BadInput(what, "--stages.0.image-size", "set it to 0 in all stages")
@@ -158,7 +159,8 @@ class Trainer:
                         break
                     position.stage, position.stage_over, state = number, False, None
                     position.epoch = self._first_epoch(number)
-                self._fit_stage(Epochs(progress, position, self.limit), partial(keeper, state=state), show)
+                with self.replicas.scope():
+                    self._fit_stage(Epochs(progress, position, self.limit), partial(keeper, state=state), show)
         finally:
             progress.stop()
             interruptible.release()
@@ -217,12 +219,13 @@ class Trainer:
         position, steps = self.position, self.batches.steps
         last = position.epoch + 1 if position.in_epoch else keep.stage_end
         start = position.epoch * steps + position.in_epoch
+        self.replicas.settle(self.fitted.model, lambda: self.fitted.batches(start))
         if position.in_epoch:
             # Metrics have no variables to put values into before Keras has seen a batch; fit then clears them.
             self.fitted.model.test_on_batch(*self.fitted.batches(start))
         validation, validation_steps = self._validation()
         self.fitted.model.fit(
-            feed(self.fitted.batches.dataset(start, last * steps), True, self._varying),
+            feed(self.fitted.batches.dataset(start, last * steps), True, self._varying, self.replicas),
             initial_epoch=position.epoch,
             epochs=last,
             steps_per_epoch=steps - position.in_epoch,
@@ -288,7 +291,7 @@ class Trainer:
         if not len(on.val):
             return None, None
         batches, steps = inputs.evaluation_batches(on.task, on.val, on.batches.batch_size)
-        return feed(batches, False, self._varying), steps
+        return feed(batches, False, self._varying, self.replicas), steps
 
     def _statistics_batches(self) -> Iterator[np.ndarray]:
         """Inputs as in the last epoch, which has the size that is evaluated also where earlier ones have not."""

@@ -1,0 +1,143 @@
+"""Two logical devices of the CPU give the results of one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.errors import BadInput
+from pipelines import train
+from pipelines.fitting import replicas
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TWO_DEVICES = {
+    "tensorflow": """
+import tensorflow as tf
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+""",
+    "jax": "",
+}
+
+COMPARE = """
+import keras
+import numpy as np
+from copy import deepcopy
+from dataclasses import replace
+from pytest import approx
+from models.fast import FastNetwork
+from models.residual import ResNet
+from pipelines.fitting import replicas
+from pipelines.settings import Optimizer, Stage
+from tests.conftest import make_splits
+from tests.test_trainer import PLAIN, trainer
+
+PLAIN = replace(PLAIN, stages=(Stage(2),))
+FAST = replace(
+    PLAIN,
+    model=FastNetwork(filters=(4, 8), identity=True, activation="silu", deviation=1.7),
+    optimizer=Optimizer("filter_muon", 0.1, weight_decay=0.1, ema=0.5),
+    stages=(Stage(1),),
+)
+RESIDUAL = replace(PLAIN, model=ResNet(depth=8), optimizer=Optimizer("sgd", 0.05), stages=(Stage(1),))
+names = replicas._names
+
+
+class Kept:
+    def __init__(self):
+        self.states = []
+
+    def due(self):
+        return True
+
+    def write(self, state):
+        self.states.append(state)
+
+
+def trained(recipe, devices, state=None):
+    replicas._names = lambda: names()[:devices]
+    made, kept, curves = trainer(recipe, make_splits(207)), Kept(), []
+    assert len(made.splits.val) % 2, "validation ends with a batch that two can't share"
+    assert made.replicas.count == devices
+    made.initial_loss()
+    fitted = made.fit(lambda metrics, epoch, at: curves.append(metrics), kept, deepcopy(state))
+    curves = [{name: line[name] for name in line if "/" in name} for line in curves]
+    return fitted.model.get_weights(), curves, kept.states
+
+
+def same(one, other, tolerance):
+    for a, b in zip(one[0], other[0], strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    for a, b in zip(one[1], other[1], strict=True):
+        assert a == {name: approx(value, abs=tolerance) for name, value in b.items()}, (a, b)
+
+
+def halfway(kept):
+    state = kept[2][len(kept[2]) // 2]
+    assert state.position.in_epoch
+    return state
+
+
+assert len(names()) == 2
+one, two = trained(PLAIN, 1), trained(PLAIN, 2)
+same(one, two, 2e-4)
+same(one, trained(PLAIN, 1, halfway(two)), 2e-4)
+one, two = trained(FAST, 1), trained(FAST, 2)
+same(one, two, 2e-4)
+same(two, trained(FAST, 2, halfway(two)), 1e-5)
+if keras.backend.backend() == "tensorflow":  # on JAX nothing is asked of a normalization
+    same(trained(RESIDUAL, 1), trained(RESIDUAL, 2), 2e-4)
+"""
+
+
+def on_two_devices(code, backend):
+    flags = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    flags["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling takes longer than all that is computed here
+    environment = {**os.environ, **flags}
+    line = [sys.executable, "-c", TWO_DEVICES[backend] + code]
+    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("backend", TWO_DEVICES)
+def test_two_devices_learn_what_one_does(backend):
+    done = on_two_devices(COMPARE, backend)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(("devices", "count"), [(1, 1), (2, 2), (3, 2), (4, 4), (5, 5), (7, 5)])
+def test_as_many_devices_take_part_as_split_a_batch_evenly(devices, count, monkeypatch):
+    monkeypatch.setattr(replicas, "_names", lambda: [f"CPU:{number}" for number in range(devices)])
+    monkeypatch.setattr(replicas, "_scope", lambda names: names)
+    gathered = replicas.gather(20)
+    assert (gathered.count, gathered.there) == (count, devices)
+    assert ("do not divide" in gathered.describe()) == (count < devices)
+    assert (gathered.describe() == "") == (devices == 1)
+
+
+def test_each_host_contributes_its_part_of_a_batch():
+    batch = np.arange(8), np.arange(8) * 10
+    parts = [replicas.Replicas(count=4, process=host, processes=2).part(batch) for host in range(2)]
+    assert [[*map(list, part)] for part in parts] == [
+        [[0, 1, 2, 3], [0, 10, 20, 30]],
+        [[4, 5, 6, 7], [40, 50, 60, 70]],
+    ]
+    odd = replicas.Replicas(count=4, process=1, processes=2).part((np.arange(6),))
+    assert len(odd[0]) == 6, "each device takes all of what can't be split evenly"
+
+
+def test_hosts_that_split_no_batch_evenly_are_refused(monkeypatch):
+    monkeypatch.setattr(replicas, "_names", lambda: ["gpu:0", "gpu:1", "gpu:2"])
+    monkeypatch.setattr(replicas, "_place", lambda: (1, 3))
+    with pytest.raises(BadInput, match="--batch-size"):
+        replicas.gather(20)
+
+
+@pytest.mark.parametrize("line", [["digits-mlp"], ["digits-mlp", "--seeds", "2"]])
+def test_hosts_are_refused_where_they_can_not_train_together(line, store, monkeypatch):
+    monkeypatch.setenv(replicas.HOSTS, "127.0.0.1:1")
+    with pytest.raises(BadInput, match=replicas.HOSTS):
+        train.main(line)
