@@ -83,16 +83,17 @@ class TrainingBatches:
 def evaluation_batches(task: Task, split: Split, batch_size: int) -> tuple[grain.IterDataset, int]:
     """All examples once, not augmented, in their order or by their lengths; and the number of batches.
 
-    A smaller batch is the first: Keras on JAX spreads all batches over several devices as it can the first.
+    What is left over is in the first: Keras on JAX spreads all batches over several devices as it can the first, and
+    TensorFlow fails where a batch has no example for one of them.
     """
     lengths = task.lengths(split)
     order = np.arange(len(split)) if lengths is None else np.argsort(lengths, kind="stable")
-    steps = -(-len(split) // batch_size)
+    steps = max(1, len(split) // batch_size)
     first = len(split) - (steps - 1) * batch_size
 
     def batch(number: int) -> Batch:
         end = first + number * batch_size
-        rows = order[max(0, end - batch_size) : end]
+        rows = order[end - batch_size if number else 0 : end]
         return task.evaluation(split.inputs[rows], split.labels[rows], rows)
 
     return _ahead(batch, 0, steps), steps

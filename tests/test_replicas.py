@@ -112,7 +112,8 @@ def test_two_devices_learn_what_one_does(backend):
 def test_as_many_devices_take_part_as_split_a_batch_evenly(devices, count, monkeypatch):
     monkeypatch.setattr(replicas, "_names", lambda: [f"CPU:{number}" for number in range(devices)])
     monkeypatch.setattr(replicas, "_scope", lambda names: names)
-    gathered = replicas.gather(20)
+    gathered = replicas.gather(20, 0)
+    assert replicas.gather(20, 1).count == 1, "one example for validation can't be shared"
     assert (gathered.count, gathered.there) == (count, devices)
     assert ("do not divide" in gathered.describe()) == (count < devices)
     assert (gathered.describe() == "") == (devices == 1)
@@ -133,7 +134,7 @@ def test_hosts_that_split_no_batch_evenly_are_refused(monkeypatch):
     monkeypatch.setattr(replicas, "_names", lambda: ["gpu:0", "gpu:1", "gpu:2"])
     monkeypatch.setattr(replicas, "_place", lambda: (1, 3))
     with pytest.raises(BadInput, match="--batch-size"):
-        replicas.gather(20)
+        replicas.gather(20, 0)
 
 
 @pytest.mark.parametrize("line", [["digits-mlp"], ["digits-mlp", "--seeds", "2"]])

@@ -108,15 +108,20 @@ def refuse_hosts(what: str) -> None:
         raise BadInput(f"{what} run on one host", HOSTS, "unset it")
 
 
-def gather(batch_size: int) -> Replicas:
-    """All devices of this machine, or of all hosts, that can split such a batch evenly.
+def gather(batch_size: int, validated: int) -> Replicas:
+    """All devices of this machine, or of all hosts, that can split a batch evenly.
+
+    Args:
+        batch_size: examples of a training batch.
+        validated: examples for validation; where there are some, each device takes one at least.
 
     Raises:
         BadInput: several hosts can't split it among all their devices.
     """
     names = _names()
     process, processes = _place()
-    count = max(number for number in range(1, len(names) + 1) if batch_size % number == 0)
+    most = min(len(names), validated or batch_size)
+    count = max(number for number in range(1, most + 1) if batch_size % number == 0)
     if processes > 1 and count < len(names):
         what = f"batches of {batch_size} can't be split evenly among {len(names)} devices on {processes} hosts"
         raise BadInput(what, "--batch-size", f"give a multiple of {len(names)}")

@@ -76,7 +76,7 @@ class Trainer:
         keras.utils.set_random_seed(recipe.seed)
         sizes = tuple(stage.image_size for stage in recipe.stages for _ in range(stage.epochs))
         self.batches = inputs.TrainingBatches(self.task, splits.train, batch_size, recipe.seed, sizes)
-        self.replicas = replicas.gather(batch_size)
+        self.replicas = replicas.gather(batch_size, len(splits.val))
         self.model = self.replicas.make(lambda: build(recipe.model, self.task.seen, devices.policy(self.precision)))
         if any(sizes) and self.model.input_shape[1] is not None:
             what = f"{self.model.name} takes images of one size only"
