@@ -22,7 +22,7 @@ from benchmarks import processes
 from data.errors import BadInput
 from pipelines import command
 
-CASES = {"large": ("cifar", 3, 500), "tiny": ("digits-mlp", 3, 1)}
+CASES = {"large": ("cifar", 2, 500), "tiny": ("digits-mlp", 3, 1)}
 """Recipe, epochs, batch size."""
 
 

@@ -46,5 +46,7 @@ def run(line: list[str], environment: dict[str, str]) -> Ran:
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise command.RunFailed(f"{' '.join(line)}: status {os.waitstatus_to_exitcode(status)}: {output[-1000:]}")
+        raise command.RunFailed(
+            f"{' '.join(line)}: status {os.waitstatus_to_exitcode(status)}: {output.strip().splitlines()[-1:]}"
+        )
     return Ran(output, time.perf_counter() - begin, usage.ru_maxrss / 1024)

@@ -29,21 +29,20 @@ network = keras.models.load_model(sys.argv[1])
 print(network.predict(numpy.asarray(Image.open(sys.argv[2]))[None], verbose=0))
 """
 
-FILE = """
+FETCH = """
 import sys
-from pipelines import servable
-from pipelines.tracking import recorded
-load = servable.Servable.__init__
-servable.Servable.__init__ = lambda model, folder, *rest: print(folder) or load(model, folder, *rest)
-recorded.find(sys.argv[1]).load_model()
+import mlflow
+from pipelines.tracking.recorded import SERVABLE
+mlflow.artifacts.download_artifacts(f"runs:/{sys.argv[1]}/{SERVABLE}", dst_path=sys.argv[2])
 """
 
 
-def train(environment: dict[str, str]) -> tuple[str, Path]:
-    """A new run's id, and the file of its network."""
+def train(place: str, environment: dict[str, str]) -> tuple[str, Path]:
+    """A new run's id, and a copy of the file of its network."""
     ran = processes.run(["-m", "pipelines.train", "cifar-lenet", "--epochs", "1", "--steps", "20"], environment)
     run = re.search(r"run ([0-9a-f]{32})", ran.output)[1]
-    folder = processes.run(["-c", FILE, run], environment).output.strip().splitlines()[-1]
+    folder = f"{place}/copy"
+    processes.run(["-c", FETCH, run, folder], environment)
     return run, next(Path(folder).rglob("*.keras"))
 
 
@@ -53,10 +52,13 @@ def main(arguments: list[str]) -> None:
     runs, seconds = int(arguments[0]) if arguments else 5, {}
     with tempfile.TemporaryDirectory() as place:
         environment = processes.environment(place)
-        run, file = train(environment)
+        run, file = train(place, environment)
         image = f"{place}/image.png"
         Image.fromarray(np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)).save(image)
         lines = {f"{stage} --help": ["-m", f"pipelines.{stage}", "--help"] for stage in STAGES.split()}
+        lines |= {
+            f"{stage} cifar --help": ["-m", f"pipelines.{stage}", "cifar", "--help"] for stage in ("train", "tune")
+        }
         lines |= {
             "predict, one image": ["-m", "pipelines.predict", run, image],
             "bare Keras, one image": ["-c", BARE, str(file), image],

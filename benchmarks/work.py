@@ -87,11 +87,11 @@ def timed_steps() -> Iterator[list[list[tuple[int, float]]]]:
     times: list[list[tuple[int, float]]] = []
     shown = Progress.advance
 
-    def advance(bar: Progress, done: int, in_epoch: int, seconds: float, logs: dict) -> None:
+    def advance(bar: Progress, in_epoch: int, seconds: float, logs: dict) -> None:
         if not times or in_epoch <= times[-1][-1][0]:
             times.append([])
         times[-1].append((in_epoch, seconds))
-        shown(bar, done, in_epoch, seconds, logs)
+        shown(bar, in_epoch, seconds, logs)
 
     Progress.advance = advance
     try:

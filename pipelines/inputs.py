@@ -68,6 +68,16 @@ class TrainingBatches:
         """Batches start to stop, made ahead by threads; NumPy lets go of the interpreter's lock for most of it."""
         return _ahead(self, start, stop)
 
+    def stacks(self, start: int, stop: int, size: int) -> grain.IterDataset:
+        """The same, so many at a time along a new first axis; the last stack may be smaller."""
+
+        def stack(number: int) -> Batch:
+            first = start + number * size
+            batches = [self(each) for each in range(first, min(first + size, stop))]
+            return tuple(np.stack(arrays) for arrays in zip(*batches, strict=True))
+
+        return _ahead(stack, 0, -(-(stop - start) // size))
+
     def _ordered(self, epoch: int) -> np.ndarray:
         """The rows of each batch of an epoch, shape (steps, batch size)."""
         generator = np.random.default_rng([self.seed, epoch])

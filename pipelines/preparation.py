@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from data.errors import BadInput
+from data.spec import Split
 from models.pretrained import Transferred
-from pipelines import command, settings
+from pipelines import command, isolation, settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,11 +24,12 @@ if TYPE_CHECKING:
     from pipelines.settings import Recipe
     from pipelines.tracking.runs import Run
 
+LONG = 500
+"""Steps from which on a training is worth the seconds of finding the faster precision for it."""
+
 
 def prepare(recipe: Recipe, threads: int) -> int:
     """Start the backend as the recipe wants it; returns the number of threads that were fixed, or 0."""
-    import os
-
     command.start_backend(together=True)
     from pipelines.fitting import devices
 
@@ -77,6 +84,38 @@ def make_trainer(recipe: Recipe, splits: Splits, console: Console, trust: bool =
     from pipelines.fitting.trainer import Trainer
 
     return Trainer(sources.provide(recipe, trust), splits, console)
+
+
+def measure_precision(recipe: Recipe, splits: Splits, console: Console) -> None:
+    """Find which precision is faster for a network, once on a machine, where a training is long and leaves the choice.
+
+    In a process of its own, whose memory and random numbers are none of the training's.
+    """
+    from pipelines import tasks
+    from pipelines.fitting import network, precision, replicas
+
+    size = min(recipe.batch_size, len(splits.train))
+    steps = recipe.epochs * (len(splits.train) // size)
+    short = min(recipe.steps or steps, steps) < LONG
+    if recipe.precision != "auto" or short or isinstance(recipe.model, Transferred) or replicas.HOSTS in os.environ:
+        return
+    name = network.named(recipe.model, tasks.bind(recipe, splits).seen, size)
+    if precision.knows(name):
+        return
+    console.print("which precision is faster is measured, once for this network on this machine", soft_wrap=True)
+    rows = np.arange(size)
+    few = Split(splits.train.inputs[rows], splits.train.labels[rows])
+    none = few.take(rows[:0])
+    isolation.run_apart(_measure_precision, recipe, replace(splits, train=few, val=none, test=none), name)
+
+
+def _measure_precision(recipe: Recipe, splits: Splits, name: str) -> None:
+    """In a process of its own."""
+    command.start_backend()
+    from pipelines.fitting import precision, speed
+
+    with suppress(Exception):  # the training will meet the same, and say it
+        precision.remember(speed.of_recipe(recipe, splits).ratio, name)
 
 
 def record_inputs(run: Run, recipe: Recipe, splits: Splits) -> None:

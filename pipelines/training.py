@@ -88,6 +88,8 @@ def carry_out(request: Request, console: Console) -> Outcome | None:
 
     store.connect()
     splits = preparation.load(recipe, request.data_sha256, console)
+    if request.trial is None:  # trials are compared in one precision
+        preparation.measure_precision(recipe, splits, console)
     trainer = make_trainer(request, splits, console)
     evaluation.check(trainer.task, request.tta)
     if replicas.follows():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -19,7 +20,7 @@ from data import download
 from data.download import Unreachable
 from data.errors import BadInput
 from models.fast import FastNetwork
-from pipelines import command, doctor, train, training
+from pipelines import command, doctor, preparation, train, training
 from pipelines.checkup import finding, hardware, places, software, variables
 from pipelines.fitting import devices, precision, speed
 from pipelines.fitting.speed import Comparison
@@ -233,13 +234,24 @@ class TestPrecision:
         monkeypatch.setattr(speed, "compare", lambda: compared(0.01, 0.02))
         (found,) = hardware.precision()
         assert (found.state, found.data["auto"]) == ("ok", "float32")
-        assert "0.50 times as fast" in precision.choose("auto").why
+        assert "float32 is 2.00 times as fast as bfloat16 here" in precision.choose("auto").why
         assert precision.choose("bfloat16") == precision.Choice("bfloat16")
         with monkeypatch.context() as elsewhere:
             elsewhere.setattr(devices, "describe", lambda: "another CPU")
             assert precision.choose("auto").name == "bfloat16"
         (tmp_path / "cache" / "precision.json").write_text("{")
         assert precision.choose("auto").name == "bfloat16"
+
+    def test_of_a_network_decides_for_this_network_alone(self, monkeypatch):
+        monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
+        precision.remember(0.8, "a perceptron")
+        assert (
+            precision.choose("auto", "a perceptron").why
+            == "float32 is 1.25 times as fast as bfloat16 for this network here"
+        )
+        assert precision.choose("auto", "another").name == precision.choose("auto").name == "bfloat16"
+        assert precision.knows("a perceptron")
+        assert not precision.knows("another")
 
     def test_that_can_not_be_kept_is_advice(self, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
@@ -257,7 +269,7 @@ class TestPrecision:
         when_printed("initial loss", interrupt)
         status, out, _ = run_stage(train, QUICK[0], "--epochs", 1, "--data.limit", 200)
         assert status == 130
-        assert "in float32 (bfloat16 is 0.50 times as fast as float32 here, by make doctor's measurement)" in out
+        assert "in float32 (float32 is 2.00 times as fast as bfloat16 here, by make doctor's measurement)" in out
         precision.remember(2.0)
         seen = []
         make = training.make_trainer
@@ -363,3 +375,16 @@ class TestData:
         monkeypatch.setattr(download, "check", lambda remote: None)
         (found,) = places.data(print)
         assert (found.state, found.data["source"]) == ("ok", "official")
+
+
+def test_a_long_training_measures_once_which_precision_is_faster(store, capsys, monkeypatch):
+    monkeypatch.setattr(preparation, "LONG", 1)
+    printed = []
+    for _ in range(2):
+        assert command.run(train.main, ["digits-mlp", "--epochs", "1"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert ["is measured" in text for text in printed] == [True, False]
+    because = r"in (\w+) \((\w+) is [\d.]+ times as fast as \w+ for this network here\)"
+    reasons = [re.search(because, text) for text in printed]
+    assert reasons[0][0] == reasons[1][0]
+    assert reasons[0][1] == reasons[0][2], "the faster one is taken"

@@ -15,7 +15,7 @@ def shown(terminal, interval, monkeypatch, costs=(1, 1)):
     made = Progress(console, steps=10, costs=costs, limit=20, batch_size=5)
     made.begin(1)
     for step in range(1, 6):
-        made.advance(step, step, step * 2.0, {"accuracy": 0.25, "loss": 1.5})
+        made.advance(step, step * 2.0, {"accuracy": 0.25, "loss": 1.5})
     made.end(1, METRICS)
     return output.getvalue()
 

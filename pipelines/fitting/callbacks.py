@@ -138,7 +138,7 @@ class Epochs(keras.callbacks.Callback):
                 f"the loss became {logs['loss']} at step {position.step}: lower --optimizer.learning-rate, "
                 "set --optimizer.clipnorm 1, or try --precision float32"
             )
-        self.progress.advance(position.step, position.in_epoch, position.elapsed, logs)
+        self.progress.advance(position.in_epoch, position.elapsed, logs)
         if position.step >= self.limit:
             self.model.stop_training = True
 

@@ -5,19 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 
 if TYPE_CHECKING:
     import grain
 
     from pipelines.fitting.replicas import Replicas
+    from pipelines.inputs import TrainingBatches
+
+STACK = 2**18
+"""Bytes of small batches that go from Python to TensorFlow at once: one at a time would take longer than the steps."""
 
 
-def feed(batches: grain.IterDataset, equal: bool, varying: bool, replicas: Replicas) -> object:
-    """What ``fit`` takes for a stream of (inputs, targets) or (inputs, targets, weights).
+def feed(batches: TrainingBatches, start: int, stop: int, replicas: Replicas) -> object:
+    """What ``fit`` takes for the training batches from one number to before another.
 
-    Keras feeds TensorFlow through ``tf.data``, whose tuning thread (TensorFlow 2.21) wakes up at intervals that grow
-    to a minute, and an iterator waits for it before it can end: up to a minute lost after each stage. There is
-    nothing to tune behind one generator, so here it is off.
+    Args:
+        batches: of (inputs, targets) or (inputs, targets, weights).
+        start: number of the first one.
+        stop: after the last one.
+        replicas: that share each batch.
+    """
+    varying = batches.lengths is not None
+    if keras.backend.backend() != "tensorflow" or varying:
+        return feed_stream(batches.dataset(start, stop), True, varying, replicas)
+    first = batches(start)
+    size = max(1, min(stop - start, STACK // sum(array.nbytes for array in first)))
+    signature = [_signature(array, (None, *array.shape)) for array in first]
+    return _generated(batches.stacks(start, stop, size), signature).unbatch()
+
+
+def feed_stream(batches: grain.IterDataset, equal: bool, varying: bool, replicas: Replicas) -> object:
+    """What ``fit`` takes for any stream of batches.
 
     Args:
         batches: the stream.
@@ -29,15 +48,30 @@ def feed(batches: grain.IterDataset, equal: bool, varying: bool, replicas: Repli
         batches = batches.map(replicas.part)
     if keras.backend.backend() != "tensorflow":
         return batches
-    import tensorflow as tf
-
     first = next(iter(batches))
     shapes = [list(array.shape) for array in first]
     for shape in [] if equal else shapes:
         shape[0] = None
     if varying:
         shapes[0][1] = None
-    signature = tuple(tf.TensorSpec(shape, array.dtype) for shape, array in zip(shapes, first, strict=True))
+    return _generated(batches, [_signature(array, shape) for array, shape in zip(first, shapes, strict=True)])
+
+
+def _signature(array: np.ndarray, shape: tuple[int | None, ...]) -> object:
+    import tensorflow as tf
+
+    return tf.TensorSpec(shape, array.dtype)
+
+
+def _generated(batches: grain.IterDataset, signature: list[object]) -> object:
+    """A stream as TensorFlow's.
+
+    Keras feeds TensorFlow through ``tf.data``, whose tuning thread (TensorFlow 2.21) wakes up at intervals that grow
+    to a minute, and an iterator waits for it before it can end: up to a minute lost after each stage. There is
+    nothing to tune behind one generator, so here it is off.
+    """
+    import tensorflow as tf
+
     options = tf.data.Options()
     options.autotune.enabled = False
-    return tf.data.Dataset.from_generator(lambda: batches, output_signature=signature).with_options(options)
+    return tf.data.Dataset.from_generator(lambda: batches, output_signature=tuple(signature)).with_options(options)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import accumulate
+from math import inf
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -11,6 +13,9 @@ from rich.progress import Progress as Bar
 
 INTERVAL = 30.0
 """Seconds between two lines within an epoch where the output is not a terminal."""
+
+MOMENT = 0.1
+"""Seconds between two changes of the bar: where steps are short, to show each would take as long as to take it."""
 
 
 class Progress:
@@ -26,9 +31,12 @@ class Progress:
             limit: steps after which the run ends, whatever the epochs.
             batch_size: examples in a step.
         """
-        self.console, self.steps, self.batch_size = console, steps, batch_size
-        self.costs = [cost for cost in costs for _ in range(steps)][:limit]
+        self.console, self.steps, self.batch_size, self.costs = console, steps, batch_size, costs
         self.epochs = len(costs)
+        lengths = [min(steps, max(0, limit - steps * epoch)) for epoch in range(self.epochs)]
+        works = [cost * length for cost, length in zip(costs, lengths, strict=True)]
+        self.left = [*accumulate(reversed(works), initial=0.0)][::-1]
+        """What is left before each epoch, in steps that cost 1."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(20),
@@ -40,29 +48,32 @@ class Progress:
 
     def begin(self, epoch: int) -> None:
         """An epoch begins."""
-        self.epoch, self.spoken = epoch, time.perf_counter()
+        self.epoch, self.spoken, self.changed = epoch, time.perf_counter(), -inf
         self.task = self.bar.add_task(f"epoch {epoch}/{self.epochs}", total=self.steps, text="")
         self.bar.start()
 
-    def advance(self, done: int, in_epoch: int, seconds: float, logs: dict[str, float]) -> None:
+    def advance(self, in_epoch: int, seconds: float, logs: dict[str, float]) -> None:
         """A step of the run is done.
 
         Args:
-            done: steps of the run so far.
             in_epoch: steps of this epoch so far.
             seconds: that they took.
             logs: means over the epoch so far.
         """
-        rate = in_epoch / seconds
-        left = sum(self.costs[done:]) / self.costs[done - 1] / rate
+        now = time.perf_counter()
+        if now - (self.spoken if self.bar.disable else self.changed) <= (INTERVAL if self.bar.disable else MOMENT):
+            return
+        rate, cost = in_epoch / seconds, self.costs[self.epoch - 1]
+        left = (self.left[self.epoch - 1] / cost - in_epoch) / rate
         measured = "  ".join(f"{name} {float(value):.4f}" for name, value in logs.items())
         text = f"{measured}  {rate * self.batch_size:,.0f}/s  {_clock(left)} left"
-        self.bar.update(self.task, completed=in_epoch, text=text)
-        if self.bar.disable and time.perf_counter() - self.spoken > INTERVAL:
-            self.spoken = time.perf_counter()
-            self.console.print(
-                f"epoch {self.epoch}/{self.epochs}  step {in_epoch}/{self.steps}  {text}", soft_wrap=True
-            )
+        if self.bar.disable:
+            self.spoken = now
+            line = f"epoch {self.epoch}/{self.epochs}  step {in_epoch}/{self.steps}  {text}"
+            self.console.print(line, soft_wrap=True)
+        else:
+            self.changed = now
+            self.bar.update(self.task, completed=in_epoch, text=text)
 
     def end(self, epoch: int, metrics: dict[str, float]) -> None:
         """An epoch is over; its line stays."""

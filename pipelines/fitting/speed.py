@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -13,6 +14,10 @@ from data.spec import Spec
 from models.fast import FastNetwork
 from pipelines.fitting import devices
 from pipelines.fitting.network import build
+
+if TYPE_CHECKING:
+    from data.spec import Splits
+    from pipelines.settings import Recipe
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -70,15 +75,41 @@ def compare(seconds: float = 2.0, images: int = 0) -> Comparison:
     inputs = generator.integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
     labels = generator.integers(0, 10, images)
     networks = {precision: _network(precision, inputs) for precision in PRECISIONS}
+    return _in_turns(networks, (inputs, labels), seconds, LEAST)
+
+
+def of_recipe(recipe: Recipe, splits: Splits, seconds: float = 2.0) -> Comparison:
+    """Train a recipe's network by steps as in its last stage, in each precision.
+
+    Args:
+        recipe: any.
+        splits: some of its data, a batch at least.
+        seconds: to measure for, compiling aside; each precision has three steps at least.
+    """
+    from rich.console import Console
+
+    from pipelines.fitting.trainer import Trainer
+
+    last = replace(recipe, stages=(replace(recipe.stages[-1], epochs=1),))
+    networks = {}
+    for precision in PRECISIONS:
+        trainer = Trainer(replace(last, precision=precision), splits, Console(quiet=True))
+        trainer.compile(0)
+        networks[precision] = trainer.model
+    return _in_turns(networks, trainer.batches(0), seconds, 3)
+
+
+def _in_turns(networks: dict[str, keras.Model], batch: tuple, seconds: float, least: int) -> Comparison:
+    """Let compiled networks take steps in turns, ``least`` times each or more."""
     found = Comparison()
     for network in networks.values():
         for _ in range(2):  # the first one compiles
-            network.train_on_batch(inputs, labels)
+            network.train_on_batch(*batch)
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or found.steps < LEAST:
+    while time.perf_counter() < end or found.steps < least:
         for precision, network in networks.items():
             begin = time.perf_counter()
-            network.train_on_batch(inputs, labels)
+            network.train_on_batch(*batch)
             found.seconds[precision].append(time.perf_counter() - begin)
     return found
 

@@ -18,8 +18,8 @@ from pipelines.fitting import devices, precision, replicas
 from pipelines.fitting.callbacks import AveragedWeights, Epochs, Interruptible, Keeper, Snapshots
 from pipelines.fitting.checkpoints import Checkpoints, Position, State
 from pipelines.fitting.features import COST, Footing, footing, head
-from pipelines.fitting.feeding import feed
-from pipelines.fitting.network import build, depth_factors, ready_for_use, set_trainable
+from pipelines.fitting.feeding import feed, feed_stream
+from pipelines.fitting.network import build, depth_factors, named, ready_for_use, set_trainable
 from pipelines.fitting.optimizers import build_optimizer
 from pipelines.fitting.progress import Progress
 from pipelines.fitting.schedules import WarmedPlateau, scheduled
@@ -71,7 +71,7 @@ class Trainer:
         batch_size = min(recipe.batch_size, len(splits.train))
         self.recipe, self.splits, self.console = recipe, splits, console
         self.task = tasks.bind(recipe, splits)
-        chosen = precision.choose(recipe.precision)
+        chosen = precision.choose(recipe.precision, named(recipe.model, self.task.seen, batch_size))
         self.precision, self.why_precision = chosen.name, chosen.why
         keras.utils.set_random_seed(recipe.seed)
         sizes = tuple(stage.image_size for stage in recipe.stages for _ in range(stage.epochs))
@@ -168,11 +168,6 @@ class Trainer:
         last = sum(epoch.stage == position.stage for epoch in position.epochs)
         return Fitted(network, [epoch.metrics for epoch in position.epochs], last, position.seconds)
 
-    @property
-    def _varying(self) -> bool:
-        """Whether batches differ in the length of their inputs."""
-        return self.batches.lengths is not None
-
     def _progress(self) -> Progress:
         full = self.task.seen.shape[0] if any(self.batches.image_sizes) else 1
         costs = [
@@ -225,7 +220,7 @@ class Trainer:
             self.fitted.model.test_on_batch(*self.fitted.batches(start))
         validation, validation_steps = self._validation()
         self.fitted.model.fit(
-            feed(self.fitted.batches.dataset(start, last * steps), True, self._varying, self.replicas),
+            feed(self.fitted.batches, start, last * steps, self.replicas),
             initial_epoch=position.epoch,
             epochs=last,
             steps_per_epoch=steps - position.in_epoch,
@@ -291,7 +286,7 @@ class Trainer:
         if not len(on.val):
             return None, None
         batches, steps = inputs.evaluation_batches(on.task, on.val, on.batches.batch_size)
-        return feed(batches, False, self._varying, self.replicas), steps
+        return feed_stream(batches, False, self.batches.lengths is not None, self.replicas), steps
 
     def _statistics_batches(self) -> Iterator[np.ndarray]:
         """Inputs as in the last epoch, which has the size that is evaluated also where earlier ones have not."""
