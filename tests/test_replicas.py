@@ -115,7 +115,7 @@ def test_as_many_devices_take_part_as_split_a_batch_evenly(devices, count, monke
     gathered = replicas.gather(20, 0)
     assert replicas.gather(20, 1).count == 1, "one example for validation can't be shared"
     assert (gathered.count, gathered.there) == (count, devices)
-    assert ("do not divide" in gathered.describe()) == (count < devices)
+    assert ("evenly" in gathered.describe()) == (count < devices)
     assert (gathered.describe() == "") == (devices == 1)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,9 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         place = self.folder / f"{state.position.step:012}.npz"
         draft = place.with_suffix(".new")
-        described = {"position": asdict(state.position), "callbacks": state.callbacks}
+        # Not asdict, which copies each number of each epoch: after a thousand, as long as several epochs take.
+        epochs = [vars(epoch) for epoch in state.position.epochs]
+        described = {"position": {**vars(state.position), "epochs": epochs}, "callbacks": state.callbacks}
         try:
             with draft.open("wb") as file:
                 np.savez(file, **state.arrays, description=np.array(json.dumps(described)))

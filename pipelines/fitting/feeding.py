@@ -26,11 +26,12 @@ def feed(batches: TrainingBatches, start: int, stop: int, replicas: Replicas) ->
         stop: after the last one.
         replicas: that share each batch.
     """
-    varying = batches.lengths is not None
-    if keras.backend.backend() != "tensorflow" or varying:
+    varying, size = batches.lengths is not None, 1
+    if keras.backend.backend() == "tensorflow" and not varying:
+        first = batches(start)
+        size = min(stop - start, STACK // sum(array.nbytes for array in first))
+    if size < 2:
         return feed_stream(batches.dataset(start, stop), True, varying, replicas)
-    first = batches(start)
-    size = max(1, min(stop - start, STACK // sum(array.nbytes for array in first)))
     signature = [_signature(array, (None, *array.shape)) for array in first]
     return _generated(batches.stacks(start, stop, size), signature).unbatch()
 

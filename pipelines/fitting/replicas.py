@@ -67,9 +67,9 @@ class Replicas:
         """In words, empty for a single device."""
         if self.there == 1:
             return ""
-        others = f" of {self.there}, which do not divide a batch evenly" if self.count < self.there else ""
-        hosts = f" on {self.processes} hosts" if self.processes > 1 else ""
-        return f"{self.count} devices{others}{hosts}"
+        if self.count < self.there:
+            return f"{self.count} of {self.there} devices, since more can't share each batch evenly"
+        return f"{self.count} devices" + (f" on {self.processes} hosts" if self.processes > 1 else "")
 
 
 def meet() -> None:
