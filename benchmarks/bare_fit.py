@@ -56,7 +56,9 @@ if __name__ == "__main__":
         fall = keras.optimizers.schedules.PolynomialDecay(optimizer.learning_rate, epochs * (len(x) // batch_size), 0.0)
         chosen = FilterMuon(fall, **optimizer.arguments)
     else:
-        chosen = keras.optimizers.get({"class_name": optimizer.name, "config": {"learning_rate": 3e-3}})
+        chosen = keras.optimizers.get(
+            {"class_name": optimizer.name, "config": {"learning_rate": optimizer.learning_rate}}
+        )
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
     model.compile(chosen, loss, metrics=["accuracy"])
     begin = time.perf_counter()

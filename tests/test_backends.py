@@ -48,20 +48,10 @@ from pytest import approx
 from dataclasses import replace
 from pipelines.fitting import devices
 from pipelines.settings import Schedule, Stage
+from tests.conftest import Kept
 from tests.test_trainer import NORMALIZED, trainer
 
 RECIPE = replace(NORMALIZED, schedule=Schedule("linear"), stages=(Stage(3),))  # 6 steps an epoch
-
-
-class Kept:
-    def __init__(self):
-        self.states = []
-
-    def due(self):
-        return True
-
-    def write(self, state):
-        self.states.append(state)
 
 
 def trained(most, state=None):

@@ -33,7 +33,7 @@ from models.fast import FastNetwork
 from models.residual import ResNet
 from pipelines.fitting import replicas
 from pipelines.settings import Optimizer, Stage
-from tests.conftest import make_splits
+from tests.conftest import Kept, make_splits
 from tests.test_trainer import PLAIN, trainer
 
 PLAIN = replace(PLAIN, stages=(Stage(2),))
@@ -45,17 +45,6 @@ FAST = replace(
 )
 RESIDUAL = replace(PLAIN, model=ResNet(depth=8), optimizer=Optimizer("sgd", 0.05), stages=(Stage(1),))
 names = replicas._names
-
-
-class Kept:
-    def __init__(self):
-        self.states = []
-
-    def due(self):
-        return True
-
-    def write(self, state):
-        self.states.append(state)
 
 
 def trained(recipe, devices, state=None):
