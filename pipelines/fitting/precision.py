@@ -33,12 +33,11 @@ def choose(asked: str, network: str = "") -> Choice:
     """
     if asked != "auto":
         return Choice(asked)
-    places = {_key(): "here, by make doctor's measurement"}
-    if network:
-        places = {_key(network): "for this network here", **places}
+    measured = {} if replicas.HOSTS in os.environ else _measured()  # all hosts must choose alike
+    places = {_key(network): "for this network here", _key(): "here, by make doctor's measurement"}
     for key, where in places.items():
-        ratio = _measured().get(key)
-        if isinstance(ratio, float) and replicas.HOSTS not in os.environ:  # all hosts must choose alike
+        ratio = measured.get(key)
+        if isinstance(ratio, float):
             name, times = ("bfloat16", ratio) if ratio > 1 else ("float32", 1 / ratio)
             other = "float32" if ratio > 1 else "bfloat16"
             return Choice(name, f"{name} is {times:.2f} times as fast as {other} {where}")
