@@ -37,7 +37,7 @@ def weights(name: str, path: Path) -> int:
     import h5py
     from keras.src.legacy.saving import legacy_h5_format
 
-    from models import trunks
+    from models.parts import trunks
 
     with h5py.File(path, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, trunks.application(name))

@@ -127,7 +127,7 @@ class Penalized(Autoencoder):
         """See :meth:`Autoencoder.encoded`."""
         import keras
 
-        from models.variational import TargetRate
+        from models.parts.variational import TargetRate
 
         if self.kl_sparsity and self.code_activation != "sigmoid":
             what = f"a rate of {self.code_activation} units is none"
@@ -171,7 +171,7 @@ class Variational(Autoencoder):
 
     def network(self, pixels: keras.KerasTensor, encoder: keras.Model, decoder: keras.Model) -> keras.Model:
         """Encoder, a draw of the code, decoder; in inference mode the code's mean."""
-        from models.variational import GaussianCode, VariationalNetwork
+        from models.parts.variational import GaussianCode, VariationalNetwork
 
         if self.beta <= 0 or self.deviation <= 0:
             raise BadInput("beta and deviation are positive", "--model", "or take an autoencoder that is none of these")
@@ -180,7 +180,7 @@ class Variational(Autoencoder):
 
     def loss(self) -> keras.losses.Loss:
         """Nats of an image given its code; the layer that draws the code adds beta times its divergence."""
-        from models.variational import BernoulliNats, GaussianNats
+        from models.parts.variational import BernoulliNats, GaussianNats
 
         return BernoulliNats() if self.likelihood == "bernoulli" else GaussianNats(self.deviation)
 

@@ -81,7 +81,7 @@ class AlexNet(Regularized):
         """See :meth:`models.base.Model.build`."""
         import keras
 
-        from models.layers import LocalResponseNormalization
+        from models.parts.convolutional import LocalResponseNormalization
 
         if min(spec.shape[:2]) < 64:
             size = "x".join(map(str, spec.shape[:2]))

@@ -47,7 +47,7 @@ class FastNetwork(Model):
         """See :meth:`models.base.Model.build`."""
         import keras
 
-        from models.layers import PatchWhitening
+        from models.parts.convolutional import PatchWhitening
 
         if self.depth < 1:
             raise BadInput(f"{self.depth} convolutions in a block", "--model.depth", "give 1 or more")
@@ -73,7 +73,7 @@ class FastNetwork(Model):
         """Convolutions, each normalized; the first one is pooled, so that what follows has a quarter of the work."""
         import keras
 
-        from models.layers import BatchShift, HalvingMaxPooling, PartialIdentity, SmallMapConv2D
+        from models.parts.convolutional import BatchShift, HalvingMaxPooling, PartialIdentity, SmallMapConv2D
 
         begin = PartialIdentity() if self.identity else "glorot_uniform"
         shortcut = None

@@ -1,5 +1,5 @@
 """A trained network with a new head: the architecture of transfer learning. What works on networks is in
-:mod:`models.trunks`.
+:mod:`models.parts.trunks`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Kept:
     """Whether it may carry code: its user has said so."""
 
     def opened(self) -> keras.Model:
-        """See :func:`models.trunks.opened`."""
-        from models import trunks
+        """See :func:`models.parts.trunks.opened`."""
+        from models.parts import trunks
 
         return trunks.opened(self.path, self.trust)
 
@@ -67,8 +67,8 @@ class Transferred(Regularized):
     """A source's network without its last layer, and a new head on its features.
 
     Images are brought to the source's size and number of channels, and its own preprocessing stays inside. The trunk
-    is one layer named ``trunk``, so that stages can let its blocks learn from the top: see :func:`models.trunks.blocks`
-    (gradual unfreezing: Howard, Ruder, arXiv 1801.06146, section 3.3).
+    is one layer named ``trunk``, so that stages can let its blocks learn from the top (gradual unfreezing: Howard,
+    Ruder, arXiv 1801.06146, section 3.3; see :func:`models.parts.trunks.blocks`).
     """
 
     source: Source = Source()
@@ -85,7 +85,7 @@ class Transferred(Regularized):
         """See :meth:`models.base.Model.build`."""
         import keras
 
-        from models import trunks
+        from models.parts import trunks
 
         if self.source.sha256 not in KEPT:
             do = "give one: --source.network, --source.run, --source.model or --source.file"

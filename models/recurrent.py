@@ -108,8 +108,8 @@ class Recurrent(Model):
         """One vector for each text, (N, features)."""
         import keras
 
-        from models.recurrent_layers import Recurrence
-        from models.text_layers import Readout
+        from models.parts.recurrent import Recurrence
+        from models.parts.text import Readout
 
         for number in range(1, self.layers + 1):
             x = Recurrence(self.cell, self.units, self.bidirectional, name=f"recurrence_{number}")(x, mask=real)
@@ -129,14 +129,14 @@ def characters() -> keras.KerasTensor:
 
 def replaced(ids: keras.KerasTensor, rate: float) -> keras.KerasTensor:
     """The ids, when training with some characters made unknown."""
-    from models.text_layers import CharacterDropout
+    from models.parts.text import CharacterDropout
 
     return CharacterDropout(rate, name="character_dropout")(ids) if rate else ids
 
 
 def bag(ids: keras.KerasTensor, spec: Spec, longest: int, buckets: int, dropout: float) -> keras.KerasTensor:
     """Float32 scores of the classes by the texts' n-grams."""
-    from models.text_layers import CharacterNgramBag
+    from models.parts.text import CharacterNgramBag
 
     known = len(spec.vocabulary) + FIRST
     return CharacterNgramBag(len(spec.classes), known, longest, buckets, dropout, dtype="float32", name="ngrams")(ids)

@@ -54,7 +54,7 @@ class ResNet(Regularized):
     def _block(self, x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.KerasTensor:
         import keras
 
-        from models.layers import IdentityShortcut
+        from models.parts.convolutional import IdentityShortcut
 
         shortcut = x
         if stride > 1 and self.shortcut == "identity":

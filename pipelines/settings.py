@@ -181,7 +181,7 @@ def _converter() -> object:
 
     import models
 
-    models.import_all()
+    models.import_architectures()
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_structure_hook(bool | float | str, lambda value, _: value)
     tagged = partial(cattrs.strategies.configure_tagged_union, tag_name="kind")

@@ -135,7 +135,7 @@ def _found(source: Source, trust: bool) -> tuple[Source, keras.Model]:
 def _file(path: Path, trust: bool) -> keras.Model:
     import keras
 
-    from models import trunks
+    from models.parts import trunks
 
     do = "give a .keras file of a network of images"
     with _readable(path, do):
@@ -147,7 +147,7 @@ def _file(path: Path, trust: bool) -> keras.Model:
 
 def _application(source: Source, trust: bool) -> keras.Model:
     """A network of keras.applications up to its features, with the weights that the source names."""
-    from models import trunks
+    from models.parts import trunks
 
     if source.weights != "imagenet":
         return _with_file(source.network, Path(source.weights), trust)
@@ -173,7 +173,8 @@ def _impatient() -> Iterator[None]:
 
 def _with_file(name: str, path: Path, trust: bool) -> keras.Model:
     """With the weights of a file, which are those of the whole classifier or of what is below its top."""
-    from models import safety, trunks
+    from models import safety
+    from models.parts import trunks
 
     if not path.is_file():
         raise BadInput("no such file", path, f"check the path, or {ELSE}")

@@ -13,8 +13,8 @@ from rich.console import Console
 import data
 from data.errors import BadInput
 from models.convolutional import LeNet5
+from models.parts.recurrent import Recurrence
 from models.recurrent import Recurrent
-from models.recurrent_layers import Recurrence
 from pipelines import export, exporting, servable
 from pipelines.command import RunFailed
 from pipelines.tracking import recorded

@@ -91,6 +91,19 @@ def test_every_module_imports_without_tensorflow():
     assert done.returncode == 0, done.stderr
 
 
+def test_records_are_read_without_keras():
+    code = """
+import sys
+from pipelines import recipes, settings
+for name in recipes.summaries():
+    recipe = recipes.find(name)
+    assert settings.from_dict(settings.to_dict(recipe)) == recipe
+assert "keras" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("stage", sorted(STAGES))
 def test_help_imports_nothing_heavy(stage):
     arguments = ["cifar", "--help"] if stage in ("train", "augment") else ["--help"]

@@ -42,7 +42,7 @@ def leaves(kind):
 
 
 def test_every_architecture_is_tried_here():
-    models.import_all()
+    models.import_architectures()
     classifiers = {kind for kind in leaves(Model) if kind.task == "classification"}
     assert classifiers - {Transferred} == {type(model) for model in SMALL}  # it needs a source: see test_transfer
 
@@ -139,7 +139,7 @@ def test_what_does_not_fit_is_refused_with_a_way_out(model, shape):
 
 
 def test_whitening_makes_patches_white():
-    from models.layers import PatchWhitening
+    from models.parts.convolutional import PatchWhitening
 
     generator = np.random.default_rng(0)
     coarse = generator.integers(0, 200, (50, 8, 8, 3))
@@ -154,7 +154,7 @@ def test_whitening_makes_patches_white():
 
 @pytest.mark.parametrize("shape", [(16, 5, 5, 7), (40, 7)], ids=["images", "vectors"])
 def test_batch_shift_equals_keras_batch_normalization_without_scale(shape):
-    from models.layers import BatchShift
+    from models.parts.convolutional import BatchShift
 
     x = np.random.default_rng(0).normal(3, 2, shape).astype(np.float32)
     ours, wider = BatchShift(0.9, epsilon=1e-3), BatchShift(0.9, deviation=1.7, epsilon=1e-3)
@@ -168,7 +168,7 @@ def test_batch_shift_equals_keras_batch_normalization_without_scale(shape):
 
 
 def test_batch_shift_learns_like_keras_batch_normalization():
-    from models.layers import BatchShift
+    from models.parts.convolutional import BatchShift
 
     def trained(layer):
         network = keras.Sequential([keras.Input((5, 5, 3)), keras.layers.Conv2D(4, 3), layer, keras.layers.Flatten()])
@@ -187,7 +187,7 @@ def test_batch_shift_learns_like_keras_batch_normalization():
 
 @pytest.mark.parametrize("side", [2, 3])
 def test_convolutions_of_small_maps_compute_and_learn_like_keras(side):
-    from models.layers import SmallMapConv2D
+    from models.parts.convolutional import SmallMapConv2D
 
     def trained(layer):
         network = keras.Sequential([keras.Input((None, None, 3)), layer, keras.layers.GlobalAveragePooling2D()])
@@ -206,7 +206,7 @@ def test_convolutions_of_small_maps_compute_and_learn_like_keras(side):
 
 
 def test_halving_takes_the_largest_of_four_pixels_on_every_backend(monkeypatch):
-    from models.layers import HalvingMaxPooling
+    from models.parts.convolutional import HalvingMaxPooling
 
     images = np.random.default_rng(0).normal(size=(3, 7, 5, 4)).astype(np.float32)
     expected = images[:, :6, :4].reshape(3, 3, 2, 2, 2, 4).max(axis=(2, 4))
@@ -216,7 +216,7 @@ def test_halving_takes_the_largest_of_four_pixels_on_every_backend(monkeypatch):
 
 
 def test_partly_identical_filters_hand_their_inputs_on():
-    from models.layers import PartialIdentity
+    from models.parts.convolutional import PartialIdentity
 
     images = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
     layer = keras.layers.Conv2D(5, 3, padding="same", kernel_initializer=PartialIdentity("he_normal"))
@@ -228,7 +228,7 @@ def test_partly_identical_filters_hand_their_inputs_on():
 
 
 def test_local_response_normalization_follows_its_formula():
-    from models.layers import LocalResponseNormalization
+    from models.parts.convolutional import LocalResponseNormalization
 
     x = np.random.default_rng(0).normal(0, 10, (2, 3, 3, 8)).astype(np.float32)
     expected = np.empty_like(x)

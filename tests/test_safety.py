@@ -14,7 +14,8 @@ from PIL import Image
 from benchmarks.fuzzing import networks
 from benchmarks.fuzzing.networks import ASKING, WEIGHTS, packed, parts, with_config, with_lambda, with_weights
 from data.errors import BadInput
-from models import safety, trunks
+from models import safety
+from models.parts import trunks
 from pipelines import evaluate, export, predict, reproduce, serve, sources, train, training, transfer
 from tests.conftest import newest
 

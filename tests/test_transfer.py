@@ -11,8 +11,9 @@ from rich.console import Console
 
 from data.errors import BadInput
 from data.spec import DataConfig
-from models import pretrained, trunks
+from models import pretrained
 from models.autoencoders import DenseAutoencoder
+from models.parts import trunks
 from models.pretrained import Source, Transferred
 from models.residual import ResNet
 from pipelines import register, reproduce, sources, train, transfer

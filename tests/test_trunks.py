@@ -6,12 +6,12 @@ import pytest
 from PIL import Image
 
 from data.errors import BadInput
-from models import trunks
 from models.autoencoders import ConvolutionalVariationalAutoencoder, DenseAutoencoder
 from models.convolutional import LeNet5
 from models.dense import MultilayerPerceptron
 from models.fast import FastNetwork
-from models.layers import Channels
+from models.parts import trunks
+from models.parts.convolutional import Channels
 from models.residual import ResNet
 from tests.conftest import make_spec
 

@@ -37,6 +37,11 @@ class Picture:
     caption: str
     figure: Figure
 
+    def __post_init__(self) -> None:
+        """Lay the figure out once, not for each of the two files that it goes to, which takes as long as drawing."""
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+
     @property
     def uri(self) -> str:
         """As a vector drawing within the page."""

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from data.spec import Split
-from models import trunks
+from models.parts import trunks
 from pipelines import inputs
 
 if TYPE_CHECKING:

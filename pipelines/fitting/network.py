@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from data.errors import BadInput, reason
-from models import trunks
+from models.parts import trunks
 
 if TYPE_CHECKING:
     from data.spec import Spec

@@ -1,4 +1,4 @@
-"""Recurrences with their gradients written out: what :mod:`models.recurrent_layers` runs through time."""
+"""Recurrences with their gradients written out: what :mod:`models.parts.recurrent` runs through time."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from models.recurrences import RECURRENCES, recur, unrolled
+from models.parts.recurrences import RECURRENCES, recur, unrolled
 
 Tensor = keras.KerasTensor
 

@@ -13,7 +13,7 @@ import models
 from data.errors import BadInput, reason
 from data.spec import Spec
 from models import safety
-from models.layers import Channels
+from models.parts.convolutional import Channels
 
 TRUNK = "trunk"
 """Name of the layer that holds the source's network."""
