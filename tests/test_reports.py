@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data.spec import Split
-from pipelines.reports import classification, training_figures
+from pipelines.reports import classification, figures, training_figures
 from pipelines.servable import softmax
 from tests.conftest import make_spec
 
@@ -96,3 +96,26 @@ def test_training_figures_show_filters_that_can_be_seen(tmp_path):
     history = [{"train/loss": 1.0, "val/loss": 1.2, "learning_rate": 0.1}] * 2
     assert "first_layer_filters" in training_figures(history, LeNet5().build(make_spec()), "")
     assert "first_layer_filters" not in training_figures(history, MultilayerPerceptron().build(make_spec()), "")
+
+
+def named(axes):
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+@pytest.mark.parametrize("count", [21, 150, 1000])
+def test_figures_of_many_classes_name_what_matters_and_stay_readable(count):
+    labels = np.repeat(np.arange(count), 5)
+    predicted = labels.copy()
+    predicted[labels == 7] = 3  # the most frequent confusion, and the class of the lowest F1
+    predicted[np.flatnonzero(labels == 9)[:2]] = 8
+    classes = tuple(f"class {number}" for number in range(count))
+    matrix = figures.confusion(labels, predicted, classes, "")
+    assert named(matrix.axes[-1 if count > figures.DRAWN else 1]) == ["class 9 → class 8", "class 7 → class 3"]
+    assert any(axes.images for axes in matrix.axes) == (count <= figures.DRAWN)
+    f1 = classification.class_table(predicted, labels, classes)["f1"]
+    bars = figures.bars(classes, f1, "F1", "")
+    worst = named(bars.axes[1] if count > 100 else bars.axes[0])
+    assert worst[-4:] == ["class 8", "class 9", "class 3", "class 7"]  # drawn upwards
+    assert len({name for axes in bars.axes for name in named(axes)} & {*classes}) <= 100
+    for figure in (matrix, bars):
+        assert max(figure.get_size_inches()) * figure.dpi < 2700

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
@@ -17,6 +18,12 @@ LINE = 0.13
 
 GAP = 0.06
 """Inches between images."""
+
+NAMED, DRAWN = 20, 200
+"""Classes of a confusion matrix up to which they are named, and up to which its cells can be seen."""
+
+EXTREMES = 25
+"""Classes, or confusions, that are named where all are too many."""
 
 
 def new(width: float, height: float, notice: str, layout: str | None = "constrained") -> Figure:
@@ -79,17 +86,27 @@ def show(axes: object, image: np.ndarray, extent: tuple[float, float, float, flo
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...], notice: str) -> Figure:
-    """Confusion matrix: rows are true classes, in shares of the row; with counts up to 20 classes."""
+    """Confusion matrix: rows are true classes, in shares of the row; with counts up to 20 classes.
+
+    Of more classes no cell can be told from the next, so the most frequent confusions stand beside it by name; of more
+    than 200 they stand alone.
+    """
     from sklearn.metrics import confusion_matrix
 
     counts = confusion_matrix(labels, predicted, labels=np.arange(len(classes)))
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    side = 2 + 0.5 * min(len(classes), 20)
-    figure = new(side + 1, side, notice)
-    axes = figure.subplots()
+    many, drawn = len(classes) > NAMED, len(classes) <= DRAWN
+    side = 2 + 0.5 * min(len(classes), NAMED)
+    figure = new(drawn * (side + 1) + many * 6, side if drawn else 6, notice)
+    panels = figure.subplots(1, drawn + many, squeeze=False, width_ratios=[side] * drawn + [4] * many)[0]
+    if many:
+        _confusions(panels[-1], counts, shares, classes)
+    if not drawn:
+        return figure
+    axes = panels[0]
     figure.colorbar(axes.imshow(shares, cmap="Blues", vmin=0, vmax=1), ax=axes, label="share of the true class")
     axes.set(xlabel="predicted", ylabel="true")
-    if len(classes) > 20:
+    if many:
         return figure
     places = np.arange(len(classes))
     axes.set_xticks(places, classes, rotation=45, ha="right")
@@ -98,6 +115,19 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, counts[row, column], ha="center", va="center", color=color, fontsize=7)
     return figure
+
+
+def _confusions(axes: Axes, counts: np.ndarray, shares: np.ndarray, classes: tuple[str, ...]) -> None:
+    """The most frequent mistakes by name, with the number of examples, the most frequent on top."""
+    wrong = counts * (1 - np.eye(len(counts), dtype=int))
+    most = np.argsort(wrong, axis=None, kind="stable")[::-1][:EXTREMES]
+    cells = [divmod(int(cell), len(counts)) for cell in most if wrong.flat[cell]][::-1]
+    places = np.arange(len(cells))
+    bars = axes.barh(places, [shares[cell] for cell in cells], color="tab:red")
+    axes.bar_label(bars, [f"{counts[cell]:,}" for cell in cells], padding=2, fontsize=7)
+    axes.set_yticks(places, [f"{classes[true]} → {classes[guess]}" for true, guess in cells])
+    title = f"the {len(cells)} most frequent confusions" if cells else "no confusions"
+    axes.set(xlabel="share of the true class", title=title)
 
 
 def reliability(bins: pd.DataFrame, error: float, notice: str) -> Figure:
@@ -114,12 +144,22 @@ def reliability(bins: pd.DataFrame, error: float, notice: str) -> Figure:
 
 
 def bars(names: Sequence[str], values: Sequence[float], label: str, notice: str) -> Figure:
-    """One horizontal bar for each class, the worst on top."""
-    order = np.argsort(np.asarray(values))[::-1]
-    figure = new(5, 1 + 0.22 * len(names), notice)
-    axes = figure.subplots()
-    axes.barh([names[number] for number in order], np.asarray(values)[order])
-    axes.set(xlabel=label, xlim=(0, 1))
+    """One horizontal bar for each class, the worst on top; of more than 100 the lowest and the highest, below all."""
+    values, order = np.asarray(values), np.argsort(values)[::-1]
+    if len(names) <= 4 * EXTREMES:
+        figure = new(5, 1 + 0.22 * len(names), notice)
+        parts, panels = {"": order}, [figure.subplots()]
+    else:
+        figure = new(5, 3 + 0.44 * EXTREMES, notice)
+        parts = {f"the {EXTREMES} lowest": order[-EXTREMES:], f"the {EXTREMES} highest": order[:EXTREMES]}
+        whole, *panels = figure.subplots(3, 1, height_ratios=(1, 3, 3))
+        whole.plot(1 + np.arange(len(names)), values[order])
+        whole.set(xlabel="classes, the highest first", ylabel=label, ylim=(0, 1), title=f"all {len(names):,} classes")
+    for axes, (title, rows) in zip(panels, parts.items(), strict=True):
+        places = np.arange(len(rows))
+        axes.barh(places, values[rows])
+        axes.set_yticks(places, [names[row] for row in rows])
+        axes.set(xlabel=label, xlim=(0, 1), title=title)
     return figure
 
 
