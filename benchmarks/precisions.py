@@ -3,7 +3,8 @@
 usage: python -m benchmarks.precisions [STEPS] [RECIPE ...]
 
 Medians of STEPS (12) steps of the last stage after 4 others, input and callbacks included, in this process; without
-RECIPE the ones of a task and kind of network each. Status 1 if auto takes one that is slower by more than a tenth.
+RECIPE the ones of a task and kind of network each. As before a training, a network is measured first where that has not
+been done on this machine. Status 1 if auto takes one that is slower by more than a tenth.
 """
 
 from __future__ import annotations
@@ -44,8 +45,7 @@ def main(arguments: list[str]) -> None:
     import numpy as np
 
     import data
-    from pipelines import reports
-    from pipelines.fitting import precision
+    from pipelines import preparation, reports
     from pipelines.fitting.trainer import Trainer
 
     console, wrong = reports.console(), []
@@ -53,20 +53,21 @@ def main(arguments: list[str]) -> None:
     for column in ("recipe", "data", "float32", "bfloat16", "float32 / bfloat16", "auto takes", "because"):
         table.add_column(column, justify="right" if column in ("float32", "bfloat16") else "left")
     for name in names:
-        recipe = recipes.find(name)
+        recipe, took = recipes.find(name), {}
+        splits = data.load(recipe.data)
+        preparation.measure_precision(recipe, splits, console)
+        auto = Trainer(recipe, splits, console)
         recipe = replace(recipe, stages=(replace(recipe.stages[-1], epochs=1),), steps=steps + ASIDE)
-        splits, took = data.load(recipe.data), {}
         splits = replace(splits, val=splits.val.take(np.arange(0)))
         for kind in ("float32", "bfloat16"):
             trainer = Trainer(replace(recipe, precision=kind), splits, console)
             with timed_steps() as times:
                 trainer.fit(lambda metrics, epoch, at: None)
             took[kind] = 1e3 * step_seconds(times, ASIDE)
-        chosen = precision.choose(recipe.precision)
-        if took[chosen.name] > SLOWER * min(took.values()):
+        if took[auto.precision] > SLOWER * min(took.values()):
             wrong.append(name)
         shown = [f"{took[kind]:.2f}" for kind in took]
-        table.add_row(name, splits.name, *shown, f"{took['float32'] / took['bfloat16']:.2f}", chosen.name, chosen.why)
+        table.add_row(name, splits.name, *shown, f"{took['float32'] / took['bfloat16']:.2f}", auto.precision, auto.why_precision)
     console.print(table)
     if wrong:
         raise command.RunFailed(f"auto takes the slower one for {', '.join(wrong)}")
