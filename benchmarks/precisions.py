@@ -67,7 +67,8 @@ def main(arguments: list[str]) -> None:
         if took[auto.precision] > SLOWER * min(took.values()):
             wrong.append(name)
         shown = [f"{took[kind]:.2f}" for kind in took]
-        table.add_row(name, splits.name, *shown, f"{took['float32'] / took['bfloat16']:.2f}", auto.precision, auto.why_precision)
+        shown += [f"{took['float32'] / took['bfloat16']:.2f}", auto.precision, auto.why_precision]
+        table.add_row(name, splits.name, *shown)
     console.print(table)
     if wrong:
         raise command.RunFailed(f"auto takes the slower one for {', '.join(wrong)}")
