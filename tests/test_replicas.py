@@ -24,26 +24,23 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU"
 }
 
 COMPARE = """
-import keras
 import numpy as np
 from copy import deepcopy
 from dataclasses import replace
 from pytest import approx
 from models.fast import FastNetwork
-from models.residual import ResNet
 from pipelines.fitting import replicas
 from pipelines.settings import Optimizer, Stage
 from tests.conftest import Kept, make_splits
 from tests.test_trainer import PLAIN, trainer
 
-PLAIN = replace(PLAIN, stages=(Stage(2),))
+PLAIN = replace(PLAIN, model=replace(PLAIN.model, batch_normalization=True), stages=(Stage(2),))
 FAST = replace(
     PLAIN,
     model=FastNetwork(filters=(4, 8), identity=True, activation="silu", deviation=1.7),
     optimizer=Optimizer("filter_muon", 0.1, weight_decay=0.1, ema=0.5),
     stages=(Stage(1),),
 )
-RESIDUAL = replace(PLAIN, model=ResNet(depth=8), optimizer=Optimizer("sgd", 0.05), stages=(Stage(1),))
 names = replicas._names
 
 
@@ -72,14 +69,10 @@ def halfway(kept):
 
 
 assert len(names()) == 2
-one, two = trained(PLAIN, 1), trained(PLAIN, 2)
-same(one, two, 2e-4)
-same(one, trained(PLAIN, 1, halfway(two)), 2e-4)
+same(trained(PLAIN, 1), trained(PLAIN, 2), 2e-4)
 one, two = trained(FAST, 1), trained(FAST, 2)
 same(one, two, 2e-4)
-same(two, trained(FAST, 2, halfway(two)), 1e-5)
-if keras.backend.backend() == "tensorflow":  # on JAX nothing is asked of a normalization
-    same(trained(RESIDUAL, 1), trained(RESIDUAL, 2), 2e-4)
+same(one, trained(FAST, 2, halfway(one)), 2e-4)
 """
 
 
