@@ -95,8 +95,7 @@ def measure_precision(recipe: Recipe, splits: Splits, console: Console) -> None:
     from pipelines.fitting import network, precision, replicas
 
     size = min(recipe.batch_size, len(splits.train))
-    steps = recipe.epochs * (len(splits.train) // size)
-    short = min(recipe.steps or steps, steps) < LONG
+    short = recipe.total_steps(len(splits.train) // size) < LONG
     if recipe.precision != "auto" or short or isinstance(recipe.model, Transferred) or replicas.HOSTS in os.environ:
         return
     name = network.named(recipe.model, tasks.bind(recipe, splits).seen, size)

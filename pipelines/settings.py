@@ -111,8 +111,8 @@ class Recipe:
     label_smoothing: float = 0.0
     """Share of each target spread evenly over all classes (Szegedy et al., arXiv 1512.00567, section 7)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: the one that make doctor found faster on this machine; where it has not been run, bfloat16 on a GPU and on
-    a CPU with avx512_bf16 or amx_bf16, else float32."""
+    """auto: the one that was measured to be faster on this machine, for the network, or by make doctor; else bfloat16
+    on a GPU and on a CPU with avx512_bf16 or amx_bf16, float32 elsewhere."""
     seed: int = 1
     deterministic: bool = False
     """Repeat bit for bit on one machine: deterministic operations and a fixed number of threads; may be slower."""
@@ -121,6 +121,11 @@ class Recipe:
     def epochs(self) -> int:
         """Epochs of all stages together."""
         return sum(stage.epochs for stage in self.stages)
+
+    def total_steps(self, in_epoch: int) -> int:
+        """Steps that the schedule spans, with so many in an epoch."""
+        whole = self.epochs * in_epoch
+        return min(self.steps or whole, whole)
 
     def with_epochs(self, epochs: int) -> Recipe:
         """The same recipe in so many epochs: each stage gets its share, and the schedule spans them all."""

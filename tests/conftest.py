@@ -3,6 +3,8 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing, redirect_stdout
 from pathlib import Path
 
@@ -122,6 +124,13 @@ def newest():
     client = where.connect()
     numbers = [experiment.experiment_id for experiment in client.search_experiments()]
     return client.search_runs(numbers, order_by=["attributes.start_time DESC"])[0]
+
+
+def on_backend(backend, code, **environment):
+    """Run code with another Keras backend, in a process of its own in the top folder; returns it when it has ended."""
+    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling takes longer than all that is computed in tests
+    environment = {**os.environ, **quick, "KERAS_BACKEND": backend, **environment}
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def make_spec(shape=(32, 32, 3), classes=10):

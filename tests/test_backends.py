@@ -1,15 +1,11 @@
 """The same commands on another Keras backend, on a machine without TensorFlow."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import mlflow
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-
+from tests.conftest import on_backend
 
 HIDDEN = """
 import sys
@@ -24,10 +20,7 @@ sys.meta_path.insert(0, Hidden())
 
 
 def without_tensorflow(code, backend):
-    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling takes longer than all that is computed here
-    environment = {**os.environ, **quick, "KERAS_BACKEND": backend}
-    code = HIDDEN + code
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    return on_backend(backend, HIDDEN + code)
 
 
 def test_jax_trains_evaluates_and_records(store):

@@ -1,8 +1,4 @@
-import os
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,6 +9,7 @@ from data.spec import Spec
 from models.parts.recurrent import Recurrence
 from models.parts.text import CharacterDropout, CharacterNgramBag, Readout
 from models.recurrent import BUCKETS, CharacterNgrams, Recurrent
+from tests.conftest import on_backend
 
 KERAS = {"simple": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 FEATURES, UNITS = 5, 6
@@ -186,10 +183,7 @@ print(accuracy, float(loss), sum(float(np.abs(weight).sum()) for weight in netwo
 
 
 def learn(backend):
-    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling takes longer than all that is computed here
-    environment = {**os.environ, **quick, "KERAS_BACKEND": backend}
-    root = Path(__file__).resolve().parents[1]
-    done = subprocess.run([sys.executable, "-c", LEARNING], cwd=root, env=environment, capture_output=True, text=True)
+    done = on_backend(backend, LEARNING)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

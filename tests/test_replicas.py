@@ -1,18 +1,12 @@
 """Two logical devices of the CPU give the results of one."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from data.errors import BadInput
 from pipelines import train
 from pipelines.fitting import replicas
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.conftest import on_backend
 
 TWO_DEVICES = {
     "tensorflow": """
@@ -69,24 +63,19 @@ def halfway(kept):
 
 
 assert len(names()) == 2
-same(trained(PLAIN, 1), trained(PLAIN, 2), 2e-4)
+one, two = trained(PLAIN, 1), trained(PLAIN, 2)
+same(one, two, 2e-4)
+same(one, trained(PLAIN, 1, halfway(two)), 2e-4)
 one, two = trained(FAST, 1), trained(FAST, 2)
 same(one, two, 2e-4)
-same(one, trained(FAST, 2, halfway(one)), 2e-4)
+same(two, trained(FAST, 2, halfway(two)), 1e-5)
 """
-
-
-def on_two_devices(code, backend):
-    flags = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    flags["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling takes longer than all that is computed here
-    environment = {**os.environ, **flags}
-    line = [sys.executable, "-c", TWO_DEVICES[backend] + code]
-    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("backend", TWO_DEVICES)
 def test_two_devices_learn_what_one_does(backend):
-    done = on_two_devices(COMPARE, backend)
+    two = "--xla_force_host_platform_device_count=2"
+    done = on_backend(backend, TWO_DEVICES[backend] + COMPARE, XLA_FLAGS=two)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

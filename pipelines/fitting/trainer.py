@@ -85,8 +85,7 @@ class Trainer:
         """What the stage under way is fitted with."""
         self._learning = {layer.name for layer in self.model.layers if layer.trainable}
         self._adapt()
-        whole = recipe.epochs * self.batches.steps
-        self.total = min(recipe.steps or whole, whole)
+        self.total = recipe.total_steps(self.batches.steps)
         """Steps that the schedule spans."""
         self.limit = self.total
         """Steps after which it ends."""
