@@ -105,7 +105,7 @@ def measure_precision(recipe: Recipe, splits: Splits, console: Console) -> None:
     rows = np.arange(size)
     few = Split(splits.train.inputs[rows], splits.train.labels[rows])
     none = few.take(rows[:0])
-    isolation.run_apart(_measure_precision, recipe, replace(splits, train=few, val=none, test=none), name)
+    isolation.run_once(_measure_precision, recipe, replace(splits, train=few, val=none, test=none), name)
 
 
 def _measure_precision(recipe: Recipe, splits: Splits, name: str) -> None:

@@ -1,0 +1,22 @@
+"""All that a training imports: :mod:`pipelines.isolation` lets processes begin with it, and nobody else needs this."""
+
+# ruff: noqa: F401
+
+from pipelines import command
+
+with command.importing():
+    import git
+    import grain
+    import matplotlib.pyplot
+    import mlflow.store.tracking.sqlalchemy_store
+    import sklearn.metrics
+
+    import data
+    import models
+    from pipelines import evaluation, recipes, reports, servable, sources, training, views
+    from pipelines.fitting import trainer
+    from pipelines.reports import autoencoding, classification
+    from pipelines.tracking import runs
+
+    data.datasets()
+    models.import_all()
