@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing import connection, forkserver, reduction, resource_tracker
 from multiprocessing.context import BaseContext
 
@@ -17,15 +18,20 @@ from pipelines import command
 ASKED_TO_END = {signal.SIGINT, signal.SIGTERM}
 
 
-class _Streams:
+@dataclass(frozen=True)
+class Streams:
     """Standard output and error of this process, for another: a fork server has those of its start."""
 
-    def __reduce__(self) -> tuple[Callable[..., list[int]], tuple]:
-        return _received, tuple(reduction.DupFd(number) for number in (1, 2))
+    out: int = 1
+    """Descriptor."""
+    err: int = 2
+
+    def __reduce__(self) -> tuple[Callable[..., Streams], tuple]:
+        return _received, (reduction.DupFd(self.out), reduction.DupFd(self.err))
 
 
-def _received(*descriptors: object) -> list[int]:
-    return [one.detach() for one in descriptors]
+def _received(*descriptors: object) -> Streams:
+    return Streams(*(one.detach() for one in descriptors))
 
 
 def run_once(function: Callable[..., None], *arguments: object) -> int:
@@ -56,10 +62,10 @@ def run_all_apart(calls: Sequence[tuple[Callable[..., None], tuple]]) -> list[in
     Raises:
         Interrupted: this process was asked to end; the others have ended.
     """
-    return _run(_fork_server(), calls)
+    return _run(fork_server(), calls)
 
 
-def _fork_server() -> BaseContext:
+def fork_server() -> BaseContext:
     """Where processes begin with all libraries imported, which they share: a short training takes 2.5 s, not 6.5.
 
     The server itself opens no device and has none of a backend's threads, so forking it is safe; PyTorch alone looks
@@ -83,9 +89,15 @@ def _fork_server() -> BaseContext:
     return context
 
 
+def make(
+    context: BaseContext, streams: Streams, function: Callable[..., None], *arguments: object
+) -> multiprocessing.Process:
+    """A process that will call a function as a stage's command is run, with this process' environment of now."""
+    return context.Process(target=_inside, args=(streams, dict(os.environ), function, arguments))
+
+
 def _run(context: BaseContext, calls: Sequence[tuple[Callable[..., None], tuple]]) -> list[int]:
-    common = _Streams(), dict(os.environ)
-    processes = [context.Process(target=_inside, args=(*common, *call)) for call in calls]
+    processes = [make(context, Streams(), function, *arguments) for function, arguments in calls]
     asked = []
 
     def end_all() -> None:
@@ -118,10 +130,12 @@ def _run(context: BaseContext, calls: Sequence[tuple[Callable[..., None], tuple]
     return [process.exitcode for process in processes]
 
 
-def _inside(streams: list[int], environment: dict[str, str], function: Callable[..., None], arguments: tuple) -> None:
+def _inside(streams: Streams, environment: dict[str, str], function: Callable[..., None], arguments: tuple) -> None:
     os.setsid()  # a terminal sends Ctrl-C to all of a session; this process is to get it once, from its parent
-    for number, stream in enumerate(streams, start=1):
-        os.dup2(stream, number)
+    for name, descriptor in (("stdout", streams.out), ("stderr", streams.err)):
+        before = getattr(sys, name)  # made for another file, a disk's perhaps where this one is a pipe
+        os.dup2(descriptor, before.fileno())
+        setattr(sys, name, open(before.fileno(), "w", 1, before.encoding, closefd=False))  # noqa: SIM115
     os.environ.clear()
     os.environ |= environment
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED_TO_END)

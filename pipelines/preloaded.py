@@ -8,7 +8,6 @@ with command.importing():
     import git
     import grain
     import matplotlib.pyplot
-    import mlflow.store.tracking.sqlalchemy_store
     import sklearn.metrics
 
     import data
@@ -16,7 +15,8 @@ with command.importing():
     from pipelines import evaluation, recipes, reports, servable, sources, training, views
     from pipelines.fitting import trainer
     from pipelines.reports import autoencoding, classification
-    from pipelines.tracking import runs
+    from pipelines.tracking import runs, store
 
+    store.import_mlflow()
     data.datasets()
     models.import_all()

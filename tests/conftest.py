@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, redirect_stdout
 from pathlib import Path
 
@@ -126,10 +127,49 @@ def newest():
     return client.search_runs(numbers, order_by=["attributes.start_time DESC"])[0]
 
 
+class Begun:
+    """Code that runs in a process of its own, which begins with all libraries imported, as seeds and trials do.
+
+    Used like a :class:`subprocess.Popen` of ``python -c`` with pipes, for what is not about a program's start.
+    """
+
+    def __init__(self, code, *arguments):
+        pipes = os.pipe(), os.pipe()
+        theirs = isolation.Streams(*(end for _, end in pipes))
+        self.process = isolation.make(isolation.fork_server(), theirs, _execute, code, arguments)
+        self.process.start()
+        self.stdout, self.stderr = (os.fdopen(end) for end, _ in pipes)
+        for end in (theirs.out, theirs.err):
+            os.close(end)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def poll(self):
+        return self.process.exitcode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def finish(self):
+        """Wait for its end; returns status, standard output from where it was read to, and error."""
+        with ThreadPoolExecutor() as pool, self.stdout, self.stderr:
+            out, err = pool.map(lambda stream: stream.read(), (self.stdout, self.stderr))
+        self.process.join(60)
+        return self.process.exitcode, out, err
+
+
+def _execute(code, arguments):
+    sys.argv = ["-c", *map(str, arguments)]
+    exec(code, {"__name__": "__main__"})
+
+
 def on_backend(backend, code, **environment):
     """Run code with another Keras backend, in a process of its own in the top folder; returns it when it has ended."""
     quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling takes longer than all that is computed in tests
     environment = {**os.environ, **quick, "KERAS_BACKEND": backend, **environment}
+    code += "\nimport os, sys\nsys.stdout.flush()\nos._exit(0)"  # an orderly end takes seconds
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from pipelines import sync, train
+from tests.conftest import Begun
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("digits-mlp", "--epochs", "2")
@@ -73,28 +74,20 @@ def is_one_line(err, *parts):
 
 
 IMPATIENT = """
-import runpy, sys
+from pipelines import command, train
 from pipelines.tracking import outbox
 outbox.PATIENCE = 2.0
-del sys.argv[0]
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+command.main(train.main)
 """
-"""Runs a module as ``python -m`` does, but it waits for a store that is away as long as a test can."""
+"""Waits for a store that is away as long as a test can."""
 
 
-def execute(arguments, cwd=ROOT, when=None, limit=None, settings=None):
-    """Run a stage in a process of its own, whose disk fills up when it prints a certain text."""
+def execute(arguments, cwd=ROOT, settings=None):
+    """Run a stage in a fresh process; returns status and error."""
     environment = os.environ if settings is None else settings
-    command = [sys.executable, "-u", "-c", IMPATIENT, *arguments]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
-        lines = []
-        for line in process.stdout:
-            if when is not None and when in line:
-                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
-            lines.append(line)
-        err = process.stderr.read()
-    return process.returncode, lines, err
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    return done.returncode, done.stderr
 
 
 @pytest.fixture
@@ -129,7 +122,7 @@ def test_a_disk_full_while_the_database_is_made_leaves_no_half_of_one(run_stage,
         status, _, err = run_stage(sync)
     assert status == 2
     is_one_line(err, "mlflow.db", "free space")
-    status, _, err = execute(["pipelines.sync"])
+    status, err = execute(["pipelines.sync"])
     assert (status, err) == (0, "")
     assert runs(tmp_path / "runs")[1] == []
 
@@ -178,8 +171,14 @@ def test_a_disk_full_in_mid_training_loses_nothing(flags, when, limit, store, ru
 
 def test_a_full_disk_of_the_store_alone_costs_no_record(store, run_stage):
     """The database is larger than all other files of the run, so the limit is one for it alone."""
-    status, lines, err = execute(["pipelines.train", *QUICK], when="initial loss", limit=500_000)
+    begun = Begun(IMPATIENT, *QUICK)
+    for line in begun.stdout:
+        if "initial loss" in line:
+            break
+    resource.prlimit(begun.pid, resource.RLIMIT_FSIZE, (500_000, 500_000))
+    status, out, err = begun.finish()
     assert (status, err) == (0, "")
+    lines = out.splitlines()
     assert "mlflow.db: can't be used: (sqlite3.OperationalError) disk I/O error; " in lines[-1]
     assert "make sync sends them" in lines[-1]
     status, _, err = run_stage(sync)
@@ -223,7 +222,7 @@ def test_a_read_only_checkout_in_a_strange_place_trains(strange, monkeypatch):
     places = {"MLFLOW_TRACKING_URI": f"sqlite:///{strange}/runs/mlflow.db", "DATA_CACHE": f"{strange}/cache"}
     plain = {"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii"}
     with bound_by_permissions(strange / "checkout"):
-        status, _, err = execute(["pipelines.train", *QUICK], strange / "checkout", settings=plain | places)
+        status, err = execute(["pipelines.train", *QUICK], strange / "checkout", settings=plain | places)
     assert (status, err) == (0, "")
     _, (run,) = runs(strange / "runs")
     assert run.info.status == "FINISHED"
@@ -236,7 +235,7 @@ def test_a_read_only_checkout_in_a_strange_place_trains(strange, monkeypatch):
 def test_a_read_only_checkout_without_other_places_says_what_to_set(strange, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with bound_by_permissions(strange / "checkout"):
-        status, _, err = execute(["pipelines.sync"], strange / "checkout")
+        status, err = execute(["pipelines.sync"], strange / "checkout")
     assert status == 2
     is_one_line(err, f"{strange}/checkout/mlruns", "MLFLOW_TRACKING_URI")
 

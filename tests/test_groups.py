@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
@@ -16,6 +14,7 @@ from data.errors import BadInput
 from pipelines import train
 from pipelines.outcomes import TIMES, Outcome, read_outcome, read_predictions, write_outcome
 from pipelines.reports import classification, seeds
+from tests.conftest import Begun
 
 ROOT = Path(__file__).resolve().parents[1]
 EPOCHS = 15
@@ -40,15 +39,14 @@ def stored(run, name):
 
 
 def test_a_killed_group_goes_on_and_its_last_seed_is_reproduced_alone_bit_for_bit(store, run_stage, tmp_path):
-    command = [sys.executable, "-u", "-m", "pipelines.train", *ASKED, "--seeds", "2"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    begun = Begun("from pipelines import command, train\ncommand.main(train.main)", *ASKED, "--seeds", "2")
     second = False
-    for line in process.stdout:
+    for line in begun.stdout:
         second = second or "seed 2, 2 of 2" in line
         if second and line.startswith("epoch 2/"):
             break
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)  # ends when the training has: its parent's death is its SIGTERM
+    begun.send_signal(signal.SIGKILL)
+    begun.finish()  # output ends when that of the training does: its parent's death is its SIGTERM
     states = [run.info.status for run in runs("tags.`mlflow.parentRunId` != ''")]
     assert states == ["FINISHED", "KILLED"]
 
@@ -79,10 +77,10 @@ def test_a_killed_group_goes_on_and_its_last_seed_is_reproduced_alone_bit_for_bi
     right = (mean.argmax(axis=1) == apart[0]["label"]).mean()
     assert group.data.metrics["test/ensemble_accuracy"] == pytest.approx(right)
 
-    again = [sys.executable, "-m", "pipelines.reproduce", children[1].info.run_id]
-    done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "the same bit for bit" in done.stdout
+    again = "from pipelines import command, reproduce\ncommand.main(reproduce.main)"
+    status, out, err = Begun(again, children[1].info.run_id).finish()
+    assert status == 0, err
+    assert "the same bit for bit" in out
     (alone,) = [run for run in runs("params.seed = '2'") if "mlflow.parentRunId" not in run.data.tags]
     assert alone.data.tags["reproduces"] == children[1].info.run_id
     assert alone.data.tags["reproduction"] == "identical"

@@ -3,8 +3,6 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -31,7 +29,7 @@ from pipelines.outcomes import TIMES
 from pipelines.settings import EarlyStopping, Optimizer, Recipe, Schedule, Stage
 from pipelines.tracking import journal
 from pipelines.tracking import store as where
-from tests.conftest import ROOT, make_splits, make_texts, newest
+from tests.conftest import Begun, make_splits, make_texts, newest
 
 AVERAGED = Recipe(
     DataConfig("squares"),
@@ -378,25 +376,23 @@ command.main(train.main)
 
 
 def start(*arguments):
-    command = [sys.executable, "-c", OFTEN, *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Begun(OFTEN, *arguments)
 
 
-def end(process, number, reached):
-    """Send a signal as soon as something is so; returns status, standard output and error."""
+def end(begun, number, reached):
+    """Send a signal as soon as something is so; returns the status."""
     deadline = time.monotonic() + 120
     while not reached():
-        assert process.poll() is None, process.communicate()
+        assert begun.poll() is None, begun.finish()
         assert time.monotonic() < deadline
         time.sleep(0.0005)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
+    begun.send_signal(number)
+    return begun.finish()[0]
 
 
-def finish(process):
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+def finish(begun):
+    status, out, err = begun.finish()
+    assert status == 0, err
     return out
 
 
@@ -412,14 +408,14 @@ def test_a_training_that_is_killed_again_and_again_ends_as_an_undisturbed_one(st
     place = store / "unfinished"
     kept = lambda: {int(path.stem) for path in place.glob("*/checkpoints/*.npz")}  # noqa: E731
 
-    status, _, _ = end(start(*ASKED), signal.SIGKILL, lambda: any(step > 143 and step % 143 for step in kept()))
+    status = end(start(*ASKED), signal.SIGKILL, lambda: any(step > 143 and step % 143 for step in kept()))
     assert status == -signal.SIGKILL
     run = newest()
     assert run.info.run_id != expected.info.run_id
     drafts = lambda: list(place.glob("*/checkpoints/*.new"))  # noqa: E731
     for draft in drafts():
         draft.unlink()
-    status, _, _ = end(start("digits-mlp", "--resume", run.info.run_id), signal.SIGKILL, drafts)
+    status = end(start("digits-mlp", "--resume", run.info.run_id), signal.SIGKILL, drafts)
     assert status == -signal.SIGKILL
 
     before = max(kept())

@@ -16,7 +16,7 @@ import pytest
 import data
 from data.spec import DataConfig
 from pipelines import augment, evaluate, ingest, recipes, settings, train, ui
-from tests.conftest import QUICK, ROOT, newest
+from tests.conftest import QUICK, Begun, newest
 
 
 def artifacts(run, folder=""):
@@ -158,17 +158,13 @@ def test_a_loss_that_is_no_number_fails_the_run_and_says_why(store, run_stage):
 
 
 def test_an_interrupted_run_is_marked_killed(store, tmp_path):
-    command = [sys.executable, "-u", "-m", "pipelines.train", "digits-mlp", "--epochs", "100000"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in process.stdout:
+    begun = Begun("from pipelines import command, train\ncommand.main(train.main)", "digits-mlp", "--epochs", "100000")
+    for line in begun.stdout:
         if line.startswith("epoch 3/"):
             break
-    process.send_signal(signal.SIGINT)
-    try:
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130, err
+    begun.send_signal(signal.SIGINT)
+    status, _, err = begun.finish()
+    assert status == 130, err
     assert "Traceback" not in err
     assert newest().info.status == "KILLED"
 

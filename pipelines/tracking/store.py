@@ -44,6 +44,11 @@ def unfinished() -> Path:
     return Path(os.environ.get("RUNS_FOLDER") or beside / "unfinished")
 
 
+def import_mlflow() -> None:
+    """Import the seconds' worth of modules that :func:`connect` and recording need, for processes that are forked."""
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
 def connect() -> object:
     """Point MLflow to the store, make the database where there is none, and return a client.
 
