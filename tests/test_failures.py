@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from pipelines import sync, train
+from pipelines.tracking import outbox
 from tests.conftest import Begun
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,7 +77,7 @@ def is_one_line(err, *parts):
 IMPATIENT = """
 from pipelines import command, train
 from pipelines.tracking import outbox
-outbox.PATIENCE = 2.0
+outbox.PATIENCE = 1.0
 command.main(train.main)
 """
 """Waits for a store that is away as long as a test can."""
@@ -91,8 +92,9 @@ def execute(arguments, cwd=ROOT, settings=None):
 
 
 @pytest.fixture
-def run_out_of_space(run_stage, when_printed):
+def run_out_of_space(run_stage, when_printed, monkeypatch):
     """Runs a stage in this process, whose disk fills up when it prints a certain text."""
+    monkeypatch.setattr(outbox, "PATIENCE", 1.0)
 
     def run(when, limit, *arguments):
         with ExitStack() as disk:
@@ -147,7 +149,7 @@ def test_a_missing_permission_is_said_before_any_training(place, advice, store, 
 @pytest.mark.parametrize(
     ("flags", "when", "limit"),
     [
-        (("--epochs", "60"), "epoch 2/", 60_000),
+        (("--epochs", "60", "--precision", "float32"), "epoch 2/", 60_000),
         (("--epochs", "2", *SGD), "initial loss", 45_000),
     ],
     ids=["checkpoint", "figure"],

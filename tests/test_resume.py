@@ -365,7 +365,7 @@ def test_a_run_goes_on_with_its_own_settings(flags, run_stage):
 
 
 ASKED = ("digits-mlp", "--deterministic", "--epochs", "5", "--batch-size", "8", "--model.dropout", "0.3")
-ASKED += ("--augmentation.crop", "1", "--optimizer.ema", "0.9")
+ASKED += ("--augmentation.crop", "1", "--optimizer.ema", "0.9", "--precision", "float32")
 
 OFTEN = """
 from pipelines import command, train

@@ -158,7 +158,14 @@ def test_a_loss_that_is_no_number_fails_the_run_and_says_why(store, run_stage):
 
 
 def test_an_interrupted_run_is_marked_killed(store, tmp_path):
-    begun = Begun("from pipelines import command, train\ncommand.main(train.main)", "digits-mlp", "--epochs", "100000")
+    begun = Begun(
+        "from pipelines import command, train\ncommand.main(train.main)",
+        "digits-mlp",
+        "--epochs",
+        "100000",
+        "--precision",
+        "float32",
+    )
     for line in begun.stdout:
         if line.startswith("epoch 3/"):
             break
