@@ -2,10 +2,11 @@
 
 # ruff: noqa: F401
 
+from contextlib import suppress
+
 from pipelines import command
 
 with command.importing():
-    import git
     import grain
     import matplotlib.pyplot
     import sklearn.metrics
@@ -20,3 +21,5 @@ with command.importing():
     store.import_mlflow()
     data.datasets()
     models.import_all()
+    with suppress(ImportError):  # it looks for the program
+        import git
