@@ -28,6 +28,7 @@ CASES = {"large": ("cifar", 2, 500), "tiny": ("digits-mlp", 3, 1)}
 
 def stage(arguments: list[str]) -> None:
     """The train stage, which says at its end how long it fitted and how good it is."""
+    command.start_backend()  # as the stage does: it is quicker than a plain import of Keras
     from pipelines import train
     from pipelines.fitting.trainer import Trainer
     from pipelines.tracking.runs import Run
