@@ -50,6 +50,7 @@ def begun(parent: Parent, console: Console) -> Iterator[tuple[Run, str]]:
     from pipelines.tracking import runs, store
 
     name, recipe = parent.request.name, parent.request.recipe
+    isolation.fork_server()  # it imports while this process prepares
     store.connect()
     splits = preparation.load(recipe, "", console)
     tags = {"stage": parent.request.stage, "recipe": name, "task": recipe.model.task, "group": parent.group}

@@ -1,7 +1,7 @@
 """Running a recorded training again; that a deterministic one comes out the same is tested with groups."""
 
 from pipelines import reproduce, train
-from pipelines.tracking import environment, recorded
+from pipelines.tracking import environment, recorded, store
 from tests.conftest import QUICK, newest
 
 
@@ -32,6 +32,25 @@ def test_the_spread_of_other_seeds_decides(trained, run_stage, monkeypatch):
     assert status == 1
     assert "test/loss differ by more than 3 seeds explain" in err
     assert newest().data.tags["reproduction"] == "different"
+
+
+def test_later_runs_with_other_settings_do_not_hide_the_other_seeds(trained, monkeypatch):
+    run, _ = trained
+    client = store.client()
+
+    def record(accuracy, **changed):
+        copy = client.create_run(run.info.experiment_id, tags={**run.data.tags, "mlflow.runName": f"{changed}"})
+        for name, value in {**run.data.params, **changed}.items():
+            client.log_param(copy.info.run_id, name, value)
+        client.log_metric(copy.info.run_id, "test/accuracy", accuracy)
+        client.set_terminated(copy.info.run_id)
+
+    record(0.25, seed="2")
+    record(0.5, batch_size="7")
+    record(0.75, seed="3", **{"stages.0.epochs": "9"})
+    monkeypatch.setattr(recorded, "SPREAD", 2)
+    values = recorded.other_seeds(recorded.find(run.info.run_id))["test/accuracy"]
+    assert sorted(values) == sorted([0.25, run.data.metrics["test/accuracy"]])
 
 
 def test_one_changed_value_is_a_difference():

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 REGISTERED = "models:/"
 """Begins the name of a registered model."""
 
+SPREAD = 100
+"""Trainings of one setting that are looked at, at most."""
+
+ASKED = 40
+"""Parameters that the store is asked to compare: each is a table to join, and SQLite joins 64, MySQL 61."""
+
+SELDOM_CHANGED = ("data.", "augmentation.")
+"""Begin the names of parameters that come last among those; what the data are, their digest says."""
+
 SERVABLE = "model/data/servable"
 """Where MLflow lays what :func:`pipelines.tracking.environment.saved_model` gives it."""
 
@@ -173,20 +182,25 @@ def _registered(client: object, reference: str) -> str:
 
 
 def other_seeds(run: Recorded) -> dict[str, list[float]]:
-    """The final metrics of finished trainings that differ from a run in their seed at most, one value for each seed."""
+    """The final metrics of finished trainings that differ from a run in their seed at most, one value for each seed.
+
+    Of the newest :data:`SPREAD` of such trainings: enough for a spread, and read in a moment.
+    """
     client = store.client()
     this = client.get_run(run.id)
-    tags = this.data.tags
-    condition = (
-        "attributes.status = 'FINISHED' and tags.stage != 'trial' and params.seed != '' "
-        f"and tags.recipe = '{tags['recipe']}' and tags.`data.sha256` = '{tags['data.sha256']}'"
-    )
+    tags, params = this.data.tags, {**this.data.params, "seed": ""}
+    condition = [
+        "attributes.status = 'FINISHED' and tags.stage != 'trial' and tags.`weights.sha256` != ''",
+        f"params.seed != '' and tags.recipe = '{tags['recipe']}' and tags.`data.sha256` = '{tags['data.sha256']}'",
+    ]
+    telling = sorted(params.keys() - {"seed"}, key=lambda name: (name.startswith(SELDOM_CHANGED), name))
+    condition += [f"params.`{name}` = '{params[name]}'" for name in telling[:ASKED] if "'" not in params[name]]
     values: dict[str, list[float]] = {}
     seen = set()
-    number = this.info.experiment_id
-    for other in client.search_runs([number], condition, order_by=["attributes.start_time ASC"], max_results=1000):
-        params, seed = {**other.data.params, "seed": ""}, other.data.params["seed"]
-        if params != {**this.data.params, "seed": ""} or seed in seen or "weights.sha256" not in other.data.tags:
+    number, order = this.info.experiment_id, ["attributes.start_time DESC"]
+    for other in client.search_runs([number], " and ".join(condition), order_by=order, max_results=SPREAD):
+        seed = other.data.params["seed"]
+        if {**other.data.params, "seed": ""} != params or seed in seen:
             continue
         seen.add(seed)
         for name, value in other.data.metrics.items():
