@@ -45,8 +45,10 @@ class Picture:
     @property
     def uri(self) -> str:
         """As a vector drawing within the page."""
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
         file = io.BytesIO()
-        self.figure.savefig(file, format="svg", metadata={"Date": None})
+        FigureCanvasSVG(self.figure).print_svg(file, metadata={"Date": None})  # savefig draws twice
         return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

@@ -63,7 +63,7 @@ class Run:
     def figures(self, figures: Mapping[str, Figure]) -> None:
         """Record figures as ``figures/NAME.png``."""
         for name, figure in figures.items():
-            figure.savefig(self._artifact(f"figures/{name}.png"))
+            _draw(figure, self._artifact(f"figures/{name}.png"))
             self.journal.append("artifact", path=f"figures/{name}.png")
 
     def images(self, figures: Mapping[str, Figure], step: int) -> None:
@@ -77,7 +77,7 @@ class Run:
             at = int(1000 * (self.journal.header["started"] + step))  # part of the name, which has to stay the same
             known = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id}/{name}/{step}")
             path = f"images/{name}+step+{step}+timestamp+{at}+{known}"
-            figure.savefig(self._artifact(f"{path}.png"))
+            _draw(figure, self._artifact(f"{path}.png"))
             with Image.open(self._artifact(f"{path}.png")) as image:
                 image.convert("RGB").save(self._artifact(f"{path}+compressed.webp"))
             for ending in (".png", "+compressed.webp"):
@@ -135,6 +135,13 @@ class Run:
     def status(self, status: str) -> None:
         """Record that the run is RUNNING, FINISHED, FAILED or KILLED now."""
         self.journal.append("status", status=status)
+
+
+def _draw(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; its own savefig draws it twice."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure).print_png(path)
 
 
 @contextmanager
