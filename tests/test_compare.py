@@ -10,6 +10,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy import stats
 from sklearn.metrics import f1_score
 
@@ -530,5 +531,7 @@ def test_two_trainings_are_compared_from_end_to_end(store, run_stage):
     drawn = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "figures")}
     names = ("curves_by_epoch", "curves_by_second", "cost", "classes_B_A", "confusion_B_A")
     assert drawn == {f"figures/{name}.png" for name in names}
+    with Image.open(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/figures/cost.png")) as image:
+        assert image.width > 1000, "smaller than drawn: the page's copy has another resolution"
     metrics = run.data.metrics
     assert metrics["difference/accuracy_low"] < metrics["difference/accuracy"] < metrics["difference/accuracy_high"] < 0

@@ -47,8 +47,9 @@ class Picture:
         """As a vector drawing within the page."""
         from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-        file = io.BytesIO()
+        file, dpi = io.BytesIO(), self.figure.dpi
         FigureCanvasSVG(self.figure).print_svg(file, metadata={"Date": None})  # savefig draws twice
+        self.figure.set_dpi(dpi)
         return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
