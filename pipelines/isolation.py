@@ -68,11 +68,11 @@ def run_all_apart(calls: Sequence[tuple[Callable[..., None], tuple]]) -> list[in
 def fork_server() -> BaseContext:
     """Where processes begin with all libraries imported, which they share: a short training takes 2.5 s, not 6.5.
 
-    The server itself opens no device and has none of a backend's threads, so forking it is safe; PyTorch alone looks
-    for devices when Keras is imported. It ends with the last process that knows it. Ctrl-C and SIGTERM, which may be
-    sent to all processes at once, it leaves to the others.
+    The server itself opens no device and has none of a backend's threads, so forking it is safe; but PyTorch looks for
+    devices when Keras is imported, and macOS' own libraries do not survive a fork. It ends with the last process that
+    knows it. Ctrl-C and SIGTERM, which may be sent to all processes at once, it leaves to the others.
     """
-    if os.environ.get("KERAS_BACKEND") == "torch":
+    if os.environ.get("KERAS_BACKEND") == "torch" or sys.platform == "darwin":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipelines.preloaded"])
