@@ -125,8 +125,10 @@ class Search:
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
             return False
-        children = psutil.Process(process.pid).children(recursive=True)
-        trial = any("spawn_main" in word for child in children for word in words(child))
+        root = psutil.Process(process.pid)
+        children = root.children(recursive=True)
+        forked = set(children) - set(root.children())  # the fork server is a child, a trial one of its children
+        trial = any("forkserver" in word for child in forked for word in words(child))
         process.kill()
         for child in children if whole else []:
             with suppress(psutil.NoSuchProcess):
