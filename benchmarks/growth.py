@@ -7,7 +7,7 @@ WHAT, with the sizes that it takes if none are given:
   epochs   1, 10, 100, 1,000 epochs of one step
   runs     10, 100, 1,000, 10,000 in the store: a short training, finding the last run, comparing two
   classes  10, 100, 1,000, 20 images each: a training of one epoch with its report
-  trials   10, 50, 250 of a random search, an epoch each
+  trials   10, 50, 500 of a random search, an epoch each
 Each size has a store of its own, and each command a process. Memory is the most that was in memory at once.
 """
 
@@ -119,7 +119,7 @@ KINDS = {
     epochs: ((1, 10, 100, 1_000), ("whole command, s", "each further epoch, s", "memory, MiB")),
     runs: ((10, 100, 1_000, 10_000), ("short training, s", "finding the last, s", "comparing two, s")),
     classes: ((10, 100, 1_000), ("whole command, s", "its training aside, s", "memory, MiB")),
-    trials: ((10, 50, 250), ("whole command, s", "a trial, s", "memory, MiB")),
+    trials: ((10, 50, 500), ("whole command, s", "a trial, s", "memory, MiB")),
 }
 """The sizes and the columns of each."""
 
