@@ -89,6 +89,15 @@ def test_a_killed_group_goes_on_and_its_last_seed_is_reproduced_alone_bit_for_bi
     assert history(alone) == history(children[1])
 
 
+def test_an_interrupt_before_a_seed_has_its_process_says_how_to_go_on(store, run_stage, when_printed):
+    when_printed("seed 1, 1 of 2", lambda: signal.raise_signal(signal.SIGINT))
+    status, _, err = run_stage(train, "digits-mlp", "--epochs", "2", "--seeds", "2")
+    (group,) = runs("tags.group = 'seeds'")
+    assert status == 130
+    assert err.endswith(f"interrupted; to go on: make train-digits-mlp RESUME={group.info.run_id}\n")
+    assert group.info.status == "KILLED"
+
+
 def test_a_seed_that_fails_fails_its_group(store, run_stage, in_this_process):
     flags = ("--optimizer.name", "sgd", "--optimizer.learning-rate", "1e30")
     status, _, err = run_stage(train, "digits-mlp", "--epochs", "2", "--seeds", "2", *flags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -142,9 +143,9 @@ def _again(run: Run, plan: Plan) -> Iterator[None]:
     """Tell how to go on after an interrupt."""
     try:
         yield
-    except command.Interrupted as error:
+    except KeyboardInterrupt as error:
         line = f"{run.name}: interrupted; to go on, give the same command again: make tune-{plan.name} ..."
-        raise command.Interrupted(error.number, line) from None
+        raise command.Interrupted(getattr(error, "number", signal.SIGINT), line) from None
 
 
 def _finish(search: Search) -> None:
