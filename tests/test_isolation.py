@@ -40,6 +40,11 @@ def wait_for_end(place):
     signal.pause()
 
 
+def work(place):
+    time.sleep(3)
+    place.write_text("done")
+
+
 @pytest.mark.parametrize("run", [isolation.run_apart, isolation.run_once])
 def test_a_process_has_environment_folder_and_output_of_the_moment(run, tmp_path, monkeypatch, capfd):
     for asked in ("first", "second"):
@@ -94,4 +99,5 @@ def test_an_interrupt_that_comes_before_the_process_does_ends_it(tmp_path, monke
 
     monkeypatch.setattr(isolation.multiprocessing.process.BaseProcess, "start", start)
     with pytest.raises(command.Interrupted):
-        isolation.run_apart(wait_for_end, tmp_path / "there")
+        isolation.run_apart(work, tmp_path / "work")
+    assert not (tmp_path / "work").exists()
