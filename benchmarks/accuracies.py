@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.record import spread
+from benchmarks.record import scored, spread
 from data.errors import BadInput
 from pipelines import command, isolation, recipes
 
@@ -30,15 +30,13 @@ def train(recipe: Recipe, place: Path) -> None:
     """In a process of its own: train, score, and leave minutes, accuracy in percent and epochs in a file."""
     command.start_backend()
     import data
-    from pipelines import reports, servable
+    from pipelines import reports
     from pipelines.fitting.trainer import Trainer
 
     trainer = Trainer(recipe, data.load(recipe.data), reports.nowhere())
     fitted = trainer.fit(lambda *_: None)
-    with tempfile.TemporaryDirectory() as folder:
-        servable.save(Path(folder), fitted.model, trainer.task.serving())
-        found = trainer.task.report(servable.Servable(Path(folder)), averaged=False).metrics
-    place.write_text(json.dumps([fitted.seconds / 60, 100 * found["accuracy"], len(fitted.history)]))
+    accuracy = 100 * scored(trainer, fitted, averaged=False)["accuracy"]
+    place.write_text(json.dumps([fitted.seconds / 60, accuracy, len(fitted.history)]))
 
 
 def measure(asked: str, seeds: int) -> str:

@@ -54,7 +54,6 @@ def main(arguments: list[str]) -> None:
         table.add_column(column, justify="right" if column in ("float32", "bfloat16") else "left")
     for name in names:
         recipe, took = recipes.find(name), {}
-        asked = recipe.precision
         splits = data.load(recipe.data)
         preparation.measure_precision(recipe, splits, console)
         auto = Trainer(recipe, splits, console)
@@ -65,10 +64,10 @@ def main(arguments: list[str]) -> None:
             with timed_steps() as times:
                 trainer.fit(lambda metrics, epoch, at: None)
             took[kind] = 1e3 * step_seconds(times, ASIDE)
-        if asked == "auto" and took[auto.precision] > SLOWER * min(took.values()):
+        if auto.why_precision and took[auto.precision] > SLOWER * min(took.values()):
             wrong.append(name)
-        why = auto.why_precision if asked == "auto" else "the recipe says so"
         shown = [f"{took[kind]:.2f}" for kind in took]
+        why = auto.why_precision or "the recipe says so"
         shown += [f"{took['float32'] / took['bfloat16']:.2f}", auto.precision, why]
         table.add_row(name, splits.name, *shown)
     console.print(table)

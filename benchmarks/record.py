@@ -27,6 +27,7 @@ from pipelines import command, recipes
 
 if TYPE_CHECKING:
     from data.spec import Splits
+    from pipelines.fitting.trainer import Fitted, Trainer
     from pipelines.settings import Recipe
 
 CONTROL = Path(__file__).with_name("record_control.py")
@@ -62,9 +63,17 @@ def controls(program: Path, python: str, splits: Splits, runs: int) -> list[Figu
     ]
 
 
+def scored(trainer: Trainer, fitted: Fitted, averaged: bool) -> dict[str, float]:
+    """The metrics of a trained network on the test set, of what would have been recorded."""
+    from pipelines import servable
+
+    with tempfile.TemporaryDirectory() as folder:
+        servable.save(Path(folder), fitted.model, trainer.task.serving())
+        return trainer.task.report(servable.Servable(Path(folder)), averaged).metrics
+
+
 def train(recipe: Recipe, splits: Splits, console: object) -> Figures:
     """Train and score the test set, without a record."""
-    from pipelines import servable
     from pipelines.fitting.trainer import Trainer
 
     trainer = Trainer(recipe, splits, console)
@@ -75,9 +84,7 @@ def train(recipe: Recipe, splits: Splits, console: object) -> Figures:
     for start, end in pairwise(bounds):
         steps, seconds = times[start][0]
         compiling += seconds - steps * step_seconds(times[start:end])
-    with tempfile.TemporaryDirectory() as folder:
-        servable.save(Path(folder), fitted.model, trainer.task.serving())
-        found = trainer.task.report(servable.Servable(Path(folder)), averaged=True).metrics
+    found = scored(trainer, fitted, averaged=True)
     size, whole = trainer.batches.batch_size, trainer.task.seen.shape
     sides = [side or whole[0] for side in trainer.batches.image_sizes]
     sized = {side: at_size(trainer.model, (side, side, whole[2])) for side in {*sides}}

@@ -46,6 +46,15 @@ class Interrupted(KeyboardInterrupt):
         self.status = 128 + number
 
 
+@contextmanager
+def interrupted_with(line: str) -> Iterator[None]:
+    """Let an interrupt say a line, mostly how to go on; Ctrl-C may come where nothing hands signals on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(getattr(error, "number", signal.SIGINT), line) from None
+
+
 def _terminated(number: int, frame: object) -> None:
     raise Interrupted(number)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -101,13 +100,10 @@ def train_all(run: Run, parts: Mapping[str, Request], again: str, console: Conso
         kept = outcome_of(run, name)
         kept.parent.mkdir(exist_ok=True)
         one = replace(request, group=run.id, outcome=str(kept))
-        try:
+        with command.interrupted_with(f"{run.name}: interrupted; {again}"):
             if not is_done(one):
                 console.print(f"{run.name}: {name}, {number} of {len(parts)}", soft_wrap=True)
             status = carry_on(one, train, resume)
-        except KeyboardInterrupt as error:  # a plain one comes before the member's process does
-            signalled = getattr(error, "number", signal.SIGINT)
-            raise command.Interrupted(signalled, f"{run.name}: interrupted; {again}") from None
         _check(status, f"{run.name}, {name}", again)
         outcomes.append(read_outcome(kept))
     return outcomes

@@ -266,11 +266,8 @@ def _resumable(run: Run, request: Request) -> Iterator[None]:
     """Tell how to go on after an interrupt or a full disk; of a part of something larger that tells it."""
     again = "" if request.group else f"; to go on: {command.making(request.name)} RESUME={run.id}"
     try:
-        yield
-    except command.Interrupted as error:
-        raise command.Interrupted(error.number, f"{run.name}: interrupted{again}") from None
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{run.name}: interrupted{again}") from None
+        with command.interrupted_with(f"{run.name}: interrupted{again}"):
+            yield
     except OSError as error:
         fault = disk_fault(error)
         if not fault:

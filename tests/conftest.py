@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, redirect_stdout
 from pathlib import Path
@@ -152,11 +153,17 @@ class Begun:
     def send_signal(self, number):
         os.kill(self.pid, number)
 
-    def finish(self):
-        """Wait for its end; returns status, standard output from where it was read to, and error."""
+    def finish(self, timeout=60):
+        """Wait for its end, and kill it if that does not come in so many seconds.
+
+        Returns status, standard output from where it was read to, and error.
+        """
+        late = threading.Timer(timeout, self.process.kill)
+        late.start()
         with ThreadPoolExecutor() as pool, self.stdout, self.stderr:
             out, err = pool.map(lambda stream: stream.read(), (self.stdout, self.stderr))
-        self.process.join(60)
+        self.process.join()
+        late.cancel()
         return self.process.exitcode, out, err
 
 

@@ -391,7 +391,7 @@ def end(begun, number, reached):
 
 
 def finish(begun):
-    status, out, err = begun.finish()
+    status, out, err = begun.finish(timeout=120)
     assert status == 0, err
     return out
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import signal
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from data.errors import BadInput
@@ -18,8 +16,6 @@ from pipelines.tuning.trials import Asked, Log, Result
 from pipelines.tuning.worker import Searched, tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
     from data.spec import Splits
@@ -123,11 +119,9 @@ def carry_out(plan: Plan, console: Console) -> str:
     params |= {f"search.{path}": text for path, text in space.describe(plan.space).items()}
     name = preparation.run_name(plan.name, splits, plan.strategy)
     header = {"recipe_name": plan.name, "search": wanted, "continues": True}
-    if begun is None:
-        opened = runs.start(splits.name, name, tags, params, header, console)
-    else:
-        opened = runs.resume(begun, console)
-    with opened as run, _again(run, plan):
+    opened = runs.resume(begun, console) if begun else runs.start(splits.name, name, tags, params, header, console)
+    again = f"interrupted; to go on, give the same command again: make tune-{plan.name} ..."
+    with opened as run, command.interrupted_with(f"{run.name}: {again}"):
         preparation.record_inputs(run, plan.recipe, splits)
         search = Search(plan, run, splits, console)
         ended = len(search.log.ends())
@@ -136,16 +130,6 @@ def carry_out(plan: Plan, console: Console) -> str:
         teams.make_trials(search)
         _finish(search)
     return run.id
-
-
-@contextmanager
-def _again(run: Run, plan: Plan) -> Iterator[None]:
-    """Tell how to go on after an interrupt."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        line = f"{run.name}: interrupted; to go on, give the same command again: make tune-{plan.name} ..."
-        raise command.Interrupted(getattr(error, "number", signal.SIGINT), line) from None
 
 
 def _finish(search: Search) -> None:
